@@ -1,0 +1,53 @@
+# The two commands of the README are `make up` and `make test`; `make` alone lists the targets.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+venv: $(STAMP) ## .venv with everything installed
+	@$(BIN)/python -c 'import control_plane, sys; sys.exit(control_plane.__path__[0] != "$(CURDIR)/control_plane")' 2>/dev/null \
+	  || $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+up: venv ## example models, two dev servers, the control plane; Ctrl-C ends all of it
+	@$(BIN)/tfsctl up
+
+test: venv browser-deps check ## lint, types, import contracts and every test
+	$(BIN)/python -m pytest
+
+check: lint types imports
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+unit: venv ## the domain's tests alone
+	$(BIN)/python -m pytest tests/unit
+
+browser-deps:
+	@command -v chromium >/dev/null || ! ls tests/browser/test_*.py >/dev/null 2>&1 \
+	  || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }
+
+bench: venv ## the figures, each a ratio measured in one run
+	$(BIN)/python -m bench
+
+lock: ## pin the requirements again, with hashes and without index addresses (needs uv)
+	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q pyproject.toml -o requirements/dev.txt
