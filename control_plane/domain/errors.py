@@ -19,7 +19,8 @@ class ControlPlaneError(Exception):
 
     def __init_subclass__(cls) -> None:
         """Derive the stable code from the class name."""
-        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        if "code" not in cls.__dict__:
+            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, message: str = "", *, hint: str = "", **details: Any) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
