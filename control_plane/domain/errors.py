@@ -1,11 +1,11 @@
 """Errors, sorted by what the receiver can do about them.
 
 ControlPlaneError
-├─ Rejected   the caller must change the request     Invalid · NotFound · Conflict · Denied
-├─ Transient  try again, nothing to fix              ServerUnreachable · DeadlineExpired · StoreBusy · LeaseLost
-└─ Terminal   a person must act                      ConfigRefused · ArtifactBroken · SchemaMismatch
+├─ Rejected   the caller must change the request: Invalid · NotFound · Conflict · Denied
+├─ Transient  try again: ServerUnreachable · DeadlineExpired · StoreBusy · LeaseLost
+└─ Terminal   a person must act: ConfigRefused · ArtifactBroken · SchemaMismatch
 
-A class docstring is the default message; `code` is the class name in kebab case and part of the API.
+A class docstring is the default message; `code`, the class name in kebab case, is part of the API.
 """
 
 import re

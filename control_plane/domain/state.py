@@ -68,3 +68,68 @@ class Config:
     def digest_label(self) -> str:
         """The marker label that says which config a server runs."""
         return MARKER_PREFIX + self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A label that answers: its version is in the server's label map and loaded."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A label that the server does not know, or its model, or any label at all yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dangling:
+    """A label that the server knows, on a version that is not loaded there."""
+
+    version: int
+
+
+LabelAnswer = Resolved | Absent | Dangling
+
+_LOST_CODES = frozenset({"DEADLINE_EXCEEDED", "UNAVAILABLE", "CANCELLED"})
+_NOT_STARTED = "Server Threadpool Exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAnswer:
+    """What a reload's call returned: evidence about the config at best, never proof of its effect."""
+
+    code: str  # gRPC's name of it: OK, UNKNOWN, INVALID_ARGUMENT, FAILED_PRECONDITION, …
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server says that it took the config; what was loaded may still have failed."""
+        return self.code == "OK"
+
+    @property
+    def not_started(self) -> bool:
+        """Whether the server had no thread for the call: nothing was applied, nothing will be."""
+        return self.code == "RESOURCE_EXHAUSTED" and _NOT_STARTED in self.message
+
+    @property
+    def lost(self) -> bool:
+        """Whether the answer says nothing about the effect: it may have been, or come later."""
+        return self.code in _LOST_CODES
+
+
+class Ability(enum.StrEnum):
+    """What one real request to a version showed; AVAILABLE alone proves nothing."""
+
+    PROVEN = "proven"  # it answered
+    UNPROVEN = "unproven"  # it refused the sample itself; its variable files decide
+    RETRY = "retry"  # the server was busy or away: ask again
+    UNABLE = "unable"  # it cannot answer, e.g. without its variables
+
+
+@dataclass(frozen=True, slots=True)
+class Able:
+    """A version's ability to answer, with the server's own words where it did not."""
+
+    ability: Ability
+    text: str = ""

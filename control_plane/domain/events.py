@@ -1,0 +1,58 @@
+"""Events: past-tense records in the journal, which is also the audit trail."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class EventKind(enum.StrEnum):
+    """Everything that the journal tells."""
+
+    MODEL_CREATED = "model.created"
+    MODEL_CHANGED = "model.changed"
+    MODEL_DELETED = "model.deleted"
+    VERSION_REGISTERED = "version.registered"
+    VERSION_CHANGED = "version.changed"
+    VERSION_DIGESTED = "version.digested"
+    VERSION_DELETED = "version.deleted"
+    FLEET_CREATED = "fleet.created"
+    FLEET_CHANGED = "fleet.changed"
+    FLEET_DELETED = "fleet.deleted"
+    SERVER_ADDED = "server.added"
+    SERVER_CHANGED = "server.changed"
+    SERVER_REMOVED = "server.removed"
+    SERVER_TAKEN_OVER = "server.taken_over"
+    SERVER_STATUS_CHANGED = "server.status_changed"  # ready, busy, wedged, unreachable, ...
+    SERVER_RELOADED = "server.reloaded"  # a push was answered
+    SERVER_DRIFTED = "server.drifted"
+    VERSION_STATE_CHANGED = "version.state_changed"  # of one version on one server
+    LABEL_VERIFIED = "label.verified"  # on every server that counts
+    REVISION_CREATED = "revision.created"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_STEP_STARTED = "rollout.step_started"
+    ROLLOUT_STEP_ENDED = "rollout.step_ended"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_SUPERSEDED = "rollout.superseded"
+    ROLLOUT_ENDED = "rollout.ended"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - an event's name
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One journal record; `seq` is 0 until the journal gave it its number."""
+
+    kind: EventKind
+    at: datetime
+    actor: str
+    fleet: str = ""
+    model: str = ""
+    server: str = ""
+    rollout: str = ""
+    revision: int = 0
+    reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seq: int = 0
