@@ -97,14 +97,14 @@ _NOT_STARTED = "Server Threadpool Exhausted"
 
 @dataclass(frozen=True, slots=True)
 class ReloadAnswer:
-    """What a reload's call returned: evidence about the config at best, never proof of its effect."""
+    """What a reload's call returned: evidence about the config, never proof of its effect."""
 
     code: str  # gRPC's name of it: OK, UNKNOWN, INVALID_ARGUMENT, FAILED_PRECONDITION, …
     message: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the server says that it took the config; what was loaded may still have failed."""
+        """Whether the server says that it took the config; loads may still have failed."""
         return self.code == "OK"
 
     @property

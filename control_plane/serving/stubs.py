@@ -1,9 +1,9 @@
 """The generated messages and stubs of TensorFlow Serving, reached without running TensorFlow.
 
-`tensorflow-serving-api` imports `tensorflow` only to reach its generated `tensorflow.core.*_pb2` modules. While
-they are imported here, `tensorflow` is a bare package whose `__path__` points at the installed one, so that its
-`__init__`, the runtime, never runs. The bare package is taken away afterwards: a process that wants the runtime
-too may import it before or after.
+`tensorflow-serving-api` imports `tensorflow` only to reach its generated `tensorflow.core.*_pb2`
+modules. While they are imported here, `tensorflow` is a bare package whose `__path__` points at the
+installed one, so that its `__init__`, the runtime, never runs. The bare package is taken away
+afterwards: a process that wants the runtime too may import it before or after.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _GENERATED = ("_pb2", "_pb2_grpc")
 
 @contextlib.contextmanager
 def _without_runtime() -> Iterator[None]:
-    """Let submodules of `tensorflow` be imported without it; nothing is changed if it runs already."""
+    """Let submodules of `tensorflow` be imported without it; if it runs already, as it is."""
     if "tensorflow" in sys.modules:
         yield
         return
