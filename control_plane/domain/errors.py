@@ -65,6 +65,10 @@ class IdempotencyKeyReused(Invalid):
     """The Idempotency-Key was used before with another body."""
 
 
+class PredictionRefused(Invalid):
+    """The model server refused the request."""
+
+
 class NotFound(Rejected):
     """There is no such thing."""
 
@@ -147,3 +151,7 @@ class ArtifactBroken(Terminal):
 
 class SchemaMismatch(Terminal):
     """The database's schema is not the one that this program needs; run `tfsctl db upgrade`."""
+
+
+class PredictionFailed(Terminal):
+    """The model failed to answer."""
