@@ -99,9 +99,11 @@ class Observed:
     models: Statuses = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # as probed
     verified: Verified | None = None  # the running config, while its marker answers
-    before: Config | None = None  # the config last verified, once it is lost
+    proven: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # per label, its last
+    # verified target: what a restart is brought back to without proof, since it was given before
     intent: Intent | None = None
-    ghosts: tuple[Intent, ...] = ()  # void intents whose calls may still run
+    ghosts: tuple[Intent, ...] = ()  # void intents, newest last: the server may apply them yet
+    cleared_at: Instant = 0.0  # calls sent before this do not run any more
     foreign: bool = False  # somebody else's config was seen since ours
     restarted_at: Instant = 0.0
     quiet_since: Instant = 0.0  # no status and no label has changed since

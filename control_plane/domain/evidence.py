@@ -1,0 +1,331 @@
+"""What a look proves: the one place where observations become knowledge about a server.
+
+A config is ours only while its marker answers; an intent ends as applied, refused or void, and a
+restart is proven only by a status entry that is gone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from control_plane.domain.observed import (
+    Failure,
+    Instant,
+    Intent,
+    Look,
+    Observed,
+    Refusal,
+    Verified,
+    VersionSeen,
+)
+from control_plane.domain.state import Config, Dangling, LabelAnswer, Marker, Resolved, State
+
+GHOSTS_KEPT = 4  # at most two run at a time; the rest only explain a late config
+REFUSING = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
+RETURNED = frozenset({"OK", "UNKNOWN"})
+_NAMED = re.compile(r"model(?: name is)? (\S+?)[.,]?$")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the next look has to ask the server."""
+
+    statuses: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...]
+    markers: tuple[tuple[str, str], ...]
+    full: bool
+
+
+def questions(
+    observed: Observed, wanted: Mapping[str, Mapping[str, int]], owner: str, hot: frozenset[str]
+) -> Questions:
+    """Choose what to ask: the marker, and of hot models the status; everything where unsure.
+
+    Args:
+        observed: what is known.
+        wanted: the labels that each assigned model should have.
+        owner: our owner marker's name.
+        hot: models in which something moves.
+    """
+    full = observed.looked_at == 0.0 or observed.verified is None or observed.marker_gone
+    names = set(wanted) | set(observed.models)
+    if observed.intent:
+        names |= set(observed.intent.config.models)
+        hot |= observed.intent.names_added
+    if observed.verified:
+        names |= set(observed.verified.config.models)
+    markers = [
+        (one.marker.model, one.config.digest_label)
+        for one in (observed.verified, observed.intent, *observed.ghosts)
+        if one is not None and one.marker is not None
+    ]
+    if not full:
+        return Questions(tuple(sorted(hot & names)), (), tuple(dict.fromkeys(markers)), full=False)
+    labels = [(name, label) for name in sorted(names) for label in _known(observed, wanted, name)]
+    markers += [(name, owner) for name in sorted(names)]
+    return Questions(tuple(sorted(names)), tuple(labels), tuple(dict.fromkeys(markers)), full=True)
+
+
+def _known(
+    observed: Observed, wanted: Mapping[str, Mapping[str, int]], name: str
+) -> tuple[str, ...]:
+    sources = [wanted.get(name, {}), observed.proven.get(name, {}), observed.labels.get(name, {})]
+    if observed.verified and name in observed.verified.config.models:
+        sources.append(observed.verified.config.models[name].labels)
+    return tuple(sorted({label for source in sources for label in source}))
+
+
+def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
+    """Add a look to what is known; of an unreachable server nothing else is concluded."""
+    if not look.reachable:
+        since = observed.unreachable_since if not observed.reachable else look.at
+        return replace(observed, reachable=False, unreachable_since=since or look.at)
+    if _restarted(observed, look):
+        observed = _forget(observed, look.at)
+    known = replace(observed, reachable=True, unreachable_since=0.0, at=look.at)
+    known = _see_labels(_see_statuses(known, look), look)
+    if look.full:
+        known = replace(known, looked_at=look.at)
+    return _see_owner(_end_intent(_see_marker(known, look), look, settle_s), look)
+
+
+def _restarted(observed: Observed, look: Look) -> bool:
+    return any(
+        version not in versions
+        for name, versions in look.statuses.items()
+        for version in observed.models.get(name, {})
+    )
+
+
+def _forget(observed: Observed, at: Instant) -> Observed:
+    """A new process: nothing that we pushed, saw or waited for is true any more."""
+    return Observed(proven=_proven(observed), restarted_at=at, quiet_since=at)
+
+
+def _proven(observed: Observed) -> Mapping[str, Mapping[str, int]]:
+    if observed.verified is None:
+        return observed.proven
+    proven = {name: dict(labels) for name, labels in observed.proven.items()}
+    for name, model in observed.verified.config.models.items():
+        proven[name] = proven.get(name, {}) | dict(model.labels)
+    return proven
+
+
+def _see_statuses(observed: Observed, look: Look) -> Observed:
+    models, failures = dict(observed.models), dict(observed.failures)
+    for name, statuses in look.statuses.items():
+        old, fresh = models.get(name, {}), {}
+        for version, status in statuses.items():
+            same = old.get(version)
+            now = VersionSeen(status.state, look.at, status.error_code, status.error)
+            if same and (same.state, same.error) == (now.state, now.error):
+                now = same
+            elif now.failed:
+                count = failures.get(name, {}).get(version, Failure(0, 0.0)).count
+                failures[name] = {**failures.get(name, {}), version: Failure(count + 1, look.at)}
+            served = now.state is State.AVAILABLE or (same is not None and same.served)
+            fresh[version] = replace(now, served=served)
+        models[name] = fresh
+    for name, answers in look.able.items():
+        models[name] = {
+            version: replace(one, able=answers.get(version, one.able))
+            for version, one in models.get(name, {}).items()
+        }
+    changed = _moved(observed, models)
+    quiet = look.at if changed else observed.quiet_since
+    return replace(observed, models=models, failures=failures, quiet_since=quiet)
+
+
+def _moved(observed: Observed, models: Mapping[str, Mapping[int, VersionSeen]]) -> bool:
+    def gist(of: Mapping[int, VersionSeen]) -> dict[int, tuple[State, Instant]]:
+        return {version: (one.state, one.since) for version, one in of.items()}
+
+    return any(
+        gist(versions) != gist(observed.models.get(name, {})) for name, versions in models.items()
+    )
+
+
+def _see_labels(observed: Observed, look: Look) -> Observed:
+    if not look.labels:
+        return observed
+    labels = dict(observed.labels)
+    for name, answers in look.labels.items():
+        labels[name] = {
+            label: answer.version
+            for label, answer in answers.items()
+            if isinstance(answer, Resolved | Dangling)
+        }
+    same = all(labels.get(name) == observed.labels.get(name, {}) for name in look.labels)
+    quiet = observed.quiet_since if same else look.at
+    return replace(observed, labels=labels, quiet_since=quiet)
+
+
+def _answer(look: Look, marker: Marker | None, config: Config) -> LabelAnswer | None:
+    return look.markers.get((marker.model, config.digest_label)) if marker else None
+
+
+def _see_marker(observed: Observed, look: Look) -> Observed:
+    """Keep, doubt or lose the running config by its marker and, in a full look, its labels."""
+    verified = observed.verified
+    if verified is None:
+        return observed
+    answer = _answer(look, verified.marker, verified.config)
+    if isinstance(answer, Dangling):
+        gone = (
+            not observed.available(verified.marker.model, answer.version) if verified.marker else 0
+        )
+        return replace(observed, marker_gone=bool(gone))
+    ours = answer is None or (
+        isinstance(answer, Resolved)
+        and verified.marker is not None
+        and answer.version == verified.marker.version
+    )
+    if ours and not _label_moved(verified.config, look):
+        return replace(observed, marker_gone=observed.marker_gone and answer is None)
+    applied = observed.intent and _answer(look, observed.intent.marker, observed.intent.config)
+    return replace(
+        observed,
+        verified=None,
+        proven=_proven(observed),
+        marker_gone=False,
+        foreign=observed.foreign or not isinstance(applied, Resolved | Dangling),
+        quiet_since=look.at,
+        looked_at=0.0,
+    )
+
+
+def _label_moved(config: Config, look: Look) -> bool:
+    """Whether a label answers otherwise than our config says, though the marker is there."""
+    for name, answers in look.labels.items():
+        labels = config.models[name].labels if name in config.models else {}
+        for label, answer in answers.items():
+            target = answer.version if isinstance(answer, Resolved | Dangling) else None
+            if target != labels.get(label):
+                return True
+    return False
+
+
+def _end_intent(observed: Observed, look: Look, settle_s: float) -> Observed:
+    intent = observed.intent
+    if intent is None:
+        return _haunted(observed, look)
+    if intent.answer is None:
+        return observed
+    if intent.answer.not_started:
+        return replace(observed, intent=None)
+    if intent.answer.code in REFUSING:
+        return _refused(replace(observed, cleared_at=intent.sent_at), intent)
+    seen = isinstance(_answer(look, intent.marker, intent.config), Resolved | Dangling)
+    moved = has_moved(observed, intent)
+    if moved and (seen or (intent.marker is None and (look.full or intent.names_added))):
+        return verify(observed, intent, look.at)
+    if intent.answer.code in RETURNED:
+        return (
+            replace(
+                observed, intent=None, cleared_at=intent.sent_at, looked_at=0.0, foreign=not moved
+            )
+            if look.full or intent.marker
+            else observed
+        )
+    return _still_lost(observed, look, settle_s, sign=seen or (moved and bool(intent.names_added)))
+
+
+def has_moved(observed: Observed, intent: Intent) -> bool:
+    """Whether every new name of the intent shows a version that changed since it was sent."""
+    return all(
+        any(one.since > intent.sent_at for one in observed.models.get(name, {}).values())
+        for name in intent.names_added
+    )
+
+
+def _still_lost(observed: Observed, look: Look, settle_s: float, *, sign: bool) -> Observed:
+    """Void the intent when `settle_s` after the server answers again nothing shows of it."""
+    intent = observed.intent
+    if intent is None:
+        return observed
+    reached = intent.reached_at or look.at
+    if sign or look.at < reached + settle_s:
+        return replace(observed, intent=replace(intent, reached_at=reached))
+    ghosts = (*observed.ghosts, intent)[-GHOSTS_KEPT:]
+    return replace(observed, intent=None, ghosts=ghosts, looked_at=0.0)
+
+
+def _haunted(observed: Observed, look: Look) -> Observed:
+    """Own a void intent that the server applied after all."""
+    for ghost in reversed(observed.ghosts):
+        current = observed.verified and observed.verified.config.digest == ghost.config.digest
+        if not current and isinstance(_answer(look, ghost.marker, ghost.config), Resolved):
+            others = tuple(one for one in observed.ghosts if one is not ghost)
+            return verify(replace(observed, ghosts=others), ghost, look.at)
+    return observed
+
+
+def _refused(observed: Observed, intent: Intent) -> Observed:
+    answer, digest = intent.answer, intent.config.digest
+    text = answer.message if answer else ""
+    last = observed.refusal
+    count = last.count + 1 if last and last.digest == digest else 1
+    at = intent.answered_at
+    named = _NAMED.search(text)
+    alien = named is not None and named.group(1) not in intent.config.models
+    wedged = text if answer and answer.code == "INVALID_ARGUMENT" and alien else observed.wedged
+    refusal = Refusal(digest, text, count, at)
+    return replace(observed, intent=None, refusal=refusal, wedged=wedged, looked_at=0.0)
+
+
+def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
+    """The intent was applied: it is the running config, and what it omits was dropped now."""
+    dropped = {name: dict(times) for name, times in observed.dropped.items()}
+    for name, versions in observed.models.items():
+        kept = intent.config.models[name].versions if name in intent.config.models else frozenset()
+        times = dropped.setdefault(name, {})
+        for version in versions:
+            if version in kept:
+                times.pop(version, None)
+            else:
+                times.setdefault(version, at)
+    known = replace(
+        observed,
+        verified=Verified(intent.config, intent.marker, at),
+        intent=None,
+        dropped=dropped,
+        foreign=False,
+        marker_gone=False,
+        other_writer=False,
+        refusal=None,
+    )
+    returned = intent.answer is not None and intent.answer.code in RETURNED
+    cleared = intent.sent_at if returned else observed.cleared_at
+    return replace(known, proven=_proven(known), cleared_at=cleared)
+
+
+def _see_owner(observed: Observed, look: Look) -> Observed:
+    """Our owner marker beside a digest that is not ours: another writer, or an old database."""
+    if observed.verified or observed.intent or not look.full:
+        return replace(observed, other_writer=observed.other_writer and observed.verified is None)
+    owned = any(
+        isinstance(answer, Resolved | Dangling)
+        for (_, label), answer in look.markers.items()
+        if label.startswith("_cp_owner_")
+    )
+    return replace(observed, other_writer=owned)
+
+
+def sent(observed: Observed, intent: Intent, held: Mapping[str, frozenset[int]]) -> Observed:
+    """Note that the intent goes out now; `held` is what the server's config held before."""
+    added = {name: dict(times) for name, times in observed.added.items()}
+    for name, model in intent.config.models.items():
+        for version in model.versions - held.get(name, frozenset()):
+            added.setdefault(name, {})[version] = intent.sent_at
+    return replace(observed, intent=intent, added=added)
+
+
+def answered(observed: Observed, intent: Intent) -> Observed:
+    """Note the answer of the call that carried the intent, unless the intent is over already."""
+    current = observed.intent
+    if current is None or current.sent_at != intent.sent_at:
+        return observed
+    return replace(observed, intent=intent)
