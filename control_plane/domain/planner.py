@@ -22,9 +22,9 @@ from control_plane.domain.action import (
 )
 from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.evidence import has_moved
+from control_plane.domain.model_plan import ACTIVE, COMING, Ground, View, next_action
 from control_plane.domain.observed import Instant, Intent, Observed, Presence
 from control_plane.domain.state import Config, Marker, ModelConfig, State
-from control_plane.domain.steps import ACTIVE, COMING, Ground, View, next_action
 
 ADDS_PER_PUSH = 8  # the server's config lock is held about 0.2 s for each
 CALLS_THAT_MAY_RUN = 2  # each holds one of the server's few threads
@@ -59,11 +59,10 @@ def plan_server(
         isinstance(a, Change | Blocked) and _needs_storage(a) for a in actions.values()
     )
     if not changes:
-        action = _summary(actions)
-        return Plan(action, _say(action), actions, notes, storage_wanted=wanted)
+        rest = _summary(actions)
+        return Plan(rest, _say(rest), actions, notes, storage_wanted=wanted)
     push = _push(changes, views, observed)
-    stop = _forbidden(assignment, push, observed, now)
-    action = stop or push
+    action = _forbidden(assignment, push, observed, now) or push
     return Plan(action, _say(action), actions, notes, storage_wanted=push.adds and wanted)
 
 
@@ -233,7 +232,7 @@ def _chosen(
         name: one
         for name, one in changes.items()
         if not (reserved and name != reserved and one.rank in (Rank.LOAD, Rank.ADD))
-        or not _moves(changes, views, reserved)
+        or not _moves(views, reserved)
     }
     if not changes:
         return {}
@@ -243,7 +242,7 @@ def _chosen(
     return _few_adds(assignment, chosen, views)
 
 
-def _moves(changes: Mapping[str, Change], views: Mapping[str, View], name: str) -> bool:
+def _moves(views: Mapping[str, View], name: str) -> bool:
     """Whether the reserved model still has its labels to move."""
     view = views.get(name)
     return (
