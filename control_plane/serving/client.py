@@ -6,12 +6,14 @@ reloading, since a server runs each call on a thread of a small pool that predic
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from control_plane.domain.errors import (
     ControlPlaneError,
@@ -22,8 +24,10 @@ from control_plane.domain.errors import (
     ServerUnreachable,
     Transient,
 )
-from control_plane.domain.signature import Signatures
+from control_plane.domain.signature import DEFAULT_SIGNATURE, Signatures
 from control_plane.domain.state import (
+    Ability,
+    Able,
     Absent,
     Config,
     Dangling,
@@ -34,7 +38,7 @@ from control_plane.domain.state import (
     State,
     VersionStatus,
 )
-from control_plane.serving import stubs
+from control_plane.serving import stubs, wire
 from control_plane.serving.config import config_message
 from control_plane.serving.signatures import signatures_of
 
@@ -54,12 +58,22 @@ _OPTIONS = (
 )
 _CONTROL_SLOTS = 2
 _PREDICT_SLOTS = 4
+_MOST_SAMPLES = 4
 _SIGNATURE_DEF = "signature_def"
 _NO_LABELS_YET = "Model labels does not init yet"
 _NO_SUCH_LABEL = "Unrecognized servable version label"
 _NOT_LOADED = re.compile(r"Servable not found for request: Specific\(.*, (\d+)\)")
 _AWAY = frozenset({"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"})
+_PROVES_NOTHING = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE"})
 _REFUSED = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer to a prediction, and the version that gave it."""
+
+    version: int
+    body: Mapping[str, Any]  # TensorFlow Serving's REST JSON
 
 
 class ModelServer(Protocol):
@@ -80,6 +94,33 @@ class ModelServer(Protocol):
         self, model: str, *, at: int | str | None = None, timeout_s: float
     ) -> tuple[int, Signatures]:
         """Return the version that answers at a number, a label or neither, and its signatures."""
+
+    async def predict(
+        self,
+        model: str,
+        body: Mapping[str, Any],
+        *,
+        at: int | str | None = None,
+        signatures: Signatures | None = None,
+        timeout_s: float,
+    ) -> Prediction:
+        """Answer a REST body as the server's own REST front does."""
+
+    async def predict_raw(
+        self, model: str, request: bytes, *, at: int | str | None = None, timeout_s: float
+    ) -> Prediction:
+        """Send a recorded `PredictRequest`; the answer names every output."""
+
+    async def able(
+        self,
+        model: str,
+        version: int,
+        *,
+        warm_up: bytes = b"",
+        signatures: Signatures | None = None,
+        timeout_s: float,
+    ) -> Able:
+        """Ask a version one real request: a recorded one if there is one, else samples."""
 
     async def close(self) -> None:
         """Give the connection up."""
@@ -152,13 +193,95 @@ class GrpcModelServer:
             ServerUnreachable: no answer, or the server has no thread for us.
             DeadlineExpired: no answer in time.
         """
-        request = _metadata_request(model, at)
-        call = self._predictions.GetModelMetadata
         async with _slot(self._serving, timeout_s) as left_s:
-            answer = await _translated(call(request, timeout=left_s()))
+            return await self._metadata(model, at, left_s())
+
+    async def predict(
+        self,
+        model: str,
+        body: Mapping[str, Any],
+        *,
+        at: int | str | None = None,
+        signatures: Signatures | None = None,
+        timeout_s: float,
+    ) -> Prediction:
+        """Answer a REST body as the server's own REST front does, its error texts included.
+
+        `signatures` are asked for first where they are not given.
+
+        Raises:
+            PredictionRefused: the body does not fit, or the server refused it.
+            NotFound: the model, version or label is not loaded or not known there.
+            PredictionFailed: the model failed.
+            ServerUnreachable: no answer, or the server has no thread for us.
+            DeadlineExpired: no answer in time.
+        """
+        async with _slot(self._serving, timeout_s) as left_s:
+            if signatures is None:
+                _, signatures = await self._metadata(model, at, left_s())
+            request, layout = wire.predict_request(body, signatures)
+            answer = await self._predict(request, model, at, left_s())
+        return Prediction(answer.model_spec.version.value, wire.answer(answer.outputs, layout))
+
+    async def predict_raw(
+        self, model: str, request: bytes, *, at: int | str | None = None, timeout_s: float
+    ) -> Prediction:
+        """Send a recorded `PredictRequest`; the answer names every output. Raises as `predict`."""
+        async with _slot(self._serving, timeout_s) as left_s:
+            answer = await self._predict(_recorded(request), model, at, left_s())
+        outputs = {name: wire.from_tensor(name, one) for name, one in answer.outputs.items()}
+        return Prediction(answer.model_spec.version.value, {"outputs": outputs})
+
+    async def able(
+        self,
+        model: str,
+        version: int,
+        *,
+        warm_up: bytes = b"",
+        signatures: Signatures | None = None,
+        timeout_s: float,
+    ) -> Able:
+        """Ask a version one real request: a recorded one if there is one, else samples.
+
+        A request that is refused for what it holds proves nothing, so the next one is tried.
+        """
+        found = Able(Ability.UNPROVEN, "it has no signature that can be asked")
+        try:
+            async with _slot(self._control, timeout_s) as left_s:
+                if signatures is None and not warm_up:
+                    _, signatures = await self._metadata(model, version, left_s())
+                for request in _questions(warm_up, signatures or {}):
+                    found = await self._ask(request, model, version, left_s())
+                    if found.ability is not Ability.UNPROVEN:
+                        break
+        except ControlPlaneError as error:
+            return _ability(error)
+        return found
+
+    async def _metadata(
+        self, model: str, at: int | str | None, timeout_s: float
+    ) -> tuple[int, Signatures]:
+        request = _metadata_request(model, at)
+        call = self._predictions.GetModelMetadata(request, timeout=timeout_s)
+        answer = await _translated(call)
         packed = stubs.SignatureDefMap()
         answer.metadata[_SIGNATURE_DEF].Unpack(packed)
         return answer.model_spec.version.value, signatures_of(packed.signature_def)
+
+    async def _predict(
+        self, request: Any, model: str, at: int | str | None, timeout_s: float
+    ) -> Any:
+        spec = _model_spec(model, at)
+        spec.signature_name = request.model_spec.signature_name
+        request.model_spec.CopyFrom(spec)
+        return await _translated(self._predictions.Predict(request, timeout=timeout_s))
+
+    async def _ask(self, request: Any, model: str, version: int, timeout_s: float) -> Able:
+        try:
+            await self._predict(request, model, version, timeout_s)
+        except ControlPlaneError as error:
+            return _ability(error)
+        return Able(Ability.PROVEN)
 
     async def close(self) -> None:
         """Give the connection up; calls in flight are cancelled."""
@@ -200,6 +323,29 @@ def domain_error(error: grpc.aio.AioRpcError) -> ControlPlaneError:
     if code in _REFUSED:
         return PredictionRefused(text, grpc_code=code)
     return PredictionFailed(text, grpc_code=code)
+
+
+def _questions(warm_up: bytes, signatures: Signatures) -> Iterator[Any]:
+    """The requests to try in turn: the recorded one, the default signature, some others."""
+    if warm_up:
+        yield _recorded(warm_up)
+    names = sorted(signatures, key=lambda name: (name != DEFAULT_SIGNATURE, name))
+    for name in names[:_MOST_SAMPLES]:
+        yield wire.sample_request(name, signatures[name])
+
+
+def _recorded(request: bytes) -> Any:
+    try:
+        return stubs.PredictRequest.FromString(request)
+    except DecodeError:
+        raise PredictionRefused("the recorded request is not a PredictRequest") from None
+
+
+def _ability(error: ControlPlaneError) -> Able:
+    if isinstance(error, Transient):
+        return Able(Ability.RETRY, error.message)
+    unproven = error.details.get("grpc_code") in _PROVES_NOTHING
+    return Able(Ability.UNPROVEN if unproven else Ability.UNABLE, error.message)
 
 
 def _label_error(error: grpc.aio.AioRpcError) -> LabelAnswer:
