@@ -1,0 +1,137 @@
+"""The database: transactions, its clock, and pages.
+
+One write transaction at a time on SQLite, begun with the write lock, so writers queue here in
+order instead of polling the file's lock. Commit before answering; nothing slow inside.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Self, TypeAlias, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from control_plane.domain.errors import FieldInvalid, SchemaMismatch, StoreBusy
+from control_plane.store import engines
+from control_plane.store.failures import translated
+from control_plane.store.tables import InstallationRow, clock
+
+Session: TypeAlias = AsyncSession
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted; `after` is a `Paged.next` from before."""
+
+    size: int = 100
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paged(Generic[T]):
+    """Part of a list; `next` is "" at its end. Keyed by content, so stable under writes."""
+
+    items: tuple[T, ...]
+    next: str
+
+
+class Database:
+    """A connection to the store; close it when done."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._turn = asyncio.Lock() if writer.dialect.name == "sqlite" else None
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Return the database at `url`; nothing is sent before the first transaction."""
+        where = engines.address(url)
+        writer = engines.writing(where)
+        return cls(writer, engines.reading(where, writer))
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Session]:
+        """Run a write transaction: commit at the end, roll back on an error.
+
+        Raises:
+            StoreBusy: locked too long, or the answer to the commit was lost (effect unknown).
+        """
+        async with self._queued():
+            with translated():
+                async with _session(self._writer) as session, session.begin():
+                    yield session
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Session]:
+        """Run a read-only transaction that sees one snapshot."""
+        with translated():
+            async with _session(self._reader) as session, session.begin():
+                yield session
+
+    async def now(self, s: Session) -> datetime:
+        """Return the time by the database's clock."""
+        found: datetime = (await s.execute(select(clock()))).scalar_one()
+        return found
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def _queued(self) -> AsyncIterator[None]:
+        if self._turn is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(2 * engines.BUSY_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreBusy("The database is busy: other writes are in progress.") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def _session(engine: AsyncEngine) -> AsyncSession:
+    return AsyncSession(engine, expire_on_commit=False, autoflush=False)
+
+
+async def installation(s: Session) -> str:
+    """Return the random id of this installation, made by the first migration."""
+    found = (await s.execute(select(InstallationRow.id))).scalar()
+    if found is None:
+        raise SchemaMismatch("The database has no installation id; it was not made by `upgrade`.")
+    return found
+
+
+def cursor(*key: Any) -> str:
+    """Return the opaque form of a list's last key."""
+    text = json.dumps(key, separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def key_of(after: str, *kinds: type) -> list[Any] | None:
+    """Return the key inside an opaque cursor; None for the beginning.
+
+    Raises:
+        FieldInvalid: the cursor was not made by `cursor` for this list.
+    """
+    if not after:
+        return None
+    try:
+        found = json.loads(base64.b64decode(after + "=" * (-len(after) % 4), b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        found = None
+    if not isinstance(found, list) or [type(part) for part in found] != list(kinds):
+        raise FieldInvalid("page_token", "this is not a page token of this list")
+    return found

@@ -1,0 +1,134 @@
+"""Engines: how this program connects to SQLite and PostgreSQL, and the settings both need.
+
+SQLite's driver never begins transactions itself here (`isolation_level=None`); each engine says
+with which statement its transactions begin, so that writers take the write lock at once and
+never have to upgrade a read lock.
+"""
+
+import functools
+import json
+import sqlite3
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from control_plane.domain.errors import FieldInvalid, StoreBusy
+
+BUSY_S = 5.0  # how long a statement waits for another's lock
+_WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+# A leader that freezes inside a transaction must lose its locks within half a lease.
+_POSTGRES_SETTINGS = (
+    "-c idle_in_transaction_session_timeout=2500"
+    f" -c lock_timeout={int(BUSY_S * 1000)} -c timezone=UTC"
+)
+dumps = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """Return the journal mode that is safe with this version of SQLite."""
+    return "WAL" if version >= _WAL_IS_SAFE_FROM else "TRUNCATE"
+
+
+def address(url: str) -> URL:
+    """Read a database URL: a SQLite file or PostgreSQL.
+
+    Raises:
+        FieldInvalid: not a URL, another engine, or SQLite without a file.
+    """
+    hint = "sqlite:///path/to/file.db or postgresql://user@host/name"
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise FieldInvalid("database", "this is not a database URL", hint=hint) from None
+    if parsed.drivername not in _DRIVERS:
+        raise FieldInvalid("database", f"{parsed.drivername} is not supported", hint=hint)
+    found = parsed.set(drivername=_DRIVERS[parsed.drivername])
+    if found.drivername == "sqlite" and (found.database or ":memory:") == ":memory:":
+        raise FieldInvalid("database", "SQLite needs a file", hint=hint)
+    return found
+
+
+def writing(where: URL) -> AsyncEngine:
+    """Return the engine for write transactions; SQLite gets exactly one connection."""
+    if where.drivername != "sqlite":
+        return create_async_engine(where, pool_size=10, max_overflow=10, **_postgres_options(where))
+    return _sqlite(where, begin="BEGIN IMMEDIATE", pool_size=1, read_only=False)
+
+
+def reading(where: URL, writer: AsyncEngine) -> AsyncEngine:
+    """Return the engine for read transactions, each of which sees one snapshot."""
+    if where.drivername != "sqlite":
+        return writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return _sqlite(where, begin="BEGIN", pool_size=8, read_only=True)
+
+
+def upgrading(where: URL) -> Engine:
+    """Return a blocking engine for schema work; it waits long for another upgrade."""
+    if where.drivername != "sqlite":
+        return create_engine(where, pool_size=1, **_postgres_options(where))
+    engine = create_engine(where, connect_args=_sqlite_arguments())
+    _prepare(engine, begin="BEGIN IMMEDIATE", read_only=False, busy_s=60.0)
+    return engine
+
+
+def _sqlite(where: URL, *, begin: str, pool_size: int, read_only: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        where.set(drivername="sqlite+aiosqlite"),
+        connect_args=_sqlite_arguments(),
+        json_serializer=dumps,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=2 * BUSY_S,
+    )
+    _prepare(engine.sync_engine, begin=begin, read_only=read_only, busy_s=BUSY_S)
+    return engine
+
+
+def _sqlite_arguments() -> dict[str, Any]:
+    return {"isolation_level": None, "timeout": BUSY_S}
+
+
+def _prepare(engine: Engine, *, begin: str, read_only: bool, busy_s: float) -> None:
+    mode = journal_mode(sqlite3.sqlite_version_info)
+
+    def connected(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")
+        cursor.execute(f"PRAGMA journal_mode = {mode}")
+        if cursor.fetchone()[0].upper() != mode:
+            raise StoreBusy(f"SQLite did not change its journal mode to {mode}; is it in use?")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+
+
+def _postgres_options(where: URL) -> dict[str, Any]:
+    own = where.query.get("options", "")
+    options = own if isinstance(own, str) else " ".join(own)
+    return {
+        "json_serializer": dumps,
+        "pool_pre_ping": True,
+        "pool_timeout": 2 * BUSY_S,
+        "connect_args": {
+            "options": f"{_POSTGRES_SETTINGS} {options}".strip(),
+            "connect_timeout": int(BUSY_S),
+            "tcp_user_timeout": int(2 * BUSY_S * 1000),
+        },
+    }

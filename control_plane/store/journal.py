@@ -1,0 +1,60 @@
+"""The journal: events in the order of their commits, numbered without gaps.
+
+The number comes from a counter row whose lock is held to the end of the writing transaction. So
+who read up to n has seen everything up to n; a sequence would hand out numbers that become
+visible out of order. Append last in a transaction: other writers wait from there on.
+"""
+
+from dataclasses import replace
+
+from sqlalchemy import func, insert, select, update
+
+from control_plane.domain.errors import SchemaMismatch
+from control_plane.domain.events import Event, EventKind
+from control_plane.store import rows
+from control_plane.store.database import Session
+from control_plane.store.tables import CounterRow, EventRow
+
+_COUNTER = "journal"
+
+
+async def append(s: Session, *events: Event) -> tuple[Event, ...]:
+    """Append events and return them with their numbers."""
+    if not events:
+        return ()
+    table = rows.table_of(CounterRow)
+    taken = update(table).where(table.c.name == _COUNTER).values(value=table.c.value + len(events))
+    last = (await s.execute(taken.returning(table.c.value))).scalar()
+    if last is None:
+        raise SchemaMismatch("The database has no journal counter; it was not made by `upgrade`.")
+    first = int(last) - len(events) + 1
+    numbered = tuple(replace(one, seq=first + i) for i, one in enumerate(events))
+    values = [rows.values_of(one) for one in numbered]
+    await s.execute(insert(rows.table_of(EventRow)), values)
+    return numbered
+
+
+async def events(
+    s: Session, after: int, limit: int, *, fleet: str = "", model: str = "", kind: str = ""
+) -> tuple[Event, ...]:
+    """Return events with a number above `after`, in order; "" stands for any."""
+    statement = rows.columns_of(EventRow).where(EventRow.seq > after)
+    if fleet:
+        statement = statement.where(EventRow.fleet == fleet)
+    if model:
+        statement = statement.where(EventRow.model == model)
+    if kind:
+        statement = statement.where(EventRow.kind == kind)
+    found = await rows.all_of(s, statement.order_by(EventRow.seq).limit(limit))
+    return tuple(Event(**{**one, "kind": EventKind(one["kind"])}) for one in found)
+
+
+async def last_seq(s: Session) -> int:
+    """Return the number of the newest event; 0 before the first."""
+    taken = select(CounterRow.value).where(CounterRow.name == _COUNTER)
+    return int((await s.execute(taken)).scalar() or 0)
+
+
+async def first_seq(s: Session) -> int:
+    """Return the number of the oldest event that is kept; 0 if there is none."""
+    return int((await s.execute(select(func.min(EventRow.seq)))).scalar() or 0)
