@@ -24,9 +24,11 @@ __all__ = [
     "StepTarget",
     "Transition",
     "advance",
+    "alone",
     "desired_models",
     "ended",
     "step_key",
+    "superseded",
 ]
 
 LOOP_ACTOR: Final = "control-plane"  # who writes what no person asked for
@@ -252,6 +254,22 @@ def _witnessed(rollout: Rollout, step: Step, count: _Count) -> Rollout:
 def ended(rollout: Rollout, phase: Phase, sentence: str, now: datetime) -> Transition:
     """End a live rollout; anything but success takes its models back to `from_revision`."""
     return _end(rollout, phase, sentence, now)
+
+
+def alone(rollout: Rollout, now: datetime) -> Transition:
+    """Take a rollout to its end where there is no server to wait for."""
+    there = Transition(rollout)
+    while there.rollout.phase.live:
+        following = advance(there.rollout, Facts({}), now)
+        there = replace(following, events=(*there.events, *following.events))
+    return there
+
+
+def superseded(rollout: Rollout, by: str, now: datetime) -> Transition:
+    """End a live rollout for another one, which inherits its `from_revision`."""
+    over = _end(replace(rollout, superseded_by=by), Phase.ABORTED, f"superseded by {by}", now)
+    event = replace(over.events[0], kind=EventKind.ROLLOUT_SUPERSEDED, data={"by": by})
+    return Transition(over.rollout, events=(event, *over.events))
 
 
 def _end(rollout: Rollout, phase: Phase, sentence: str, now: datetime) -> Transition:

@@ -1,0 +1,363 @@
+"""Carries out a change of desired state: one transaction with revision, rollout and events.
+
+A use case takes its `Ground` (the fleet locked), lets `domain.promotion` decide, and hands the
+change to `carry_out`. `from_revision` is where the servers go back to if it does not work out: the
+last revision that was true of every deployment concerned, so a superseding rollout inherits it.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from control_plane.domain.advance import alone, superseded
+from control_plane.domain.catalog import Version
+from control_plane.domain.errors import ArtifactMissing, PreconditionFailed, RolloutInFlight
+from control_plane.domain.events import Event, EventKind
+from control_plane.domain.fleet import Fleet
+from control_plane.domain.promotion import (
+    History,
+    Verification,
+    check_registered,
+    reverted,
+    unlabelled_version,
+)
+from control_plane.domain.revision import Deployment, Kind, Revision
+from control_plane.domain.rollout import Phase, Rollout
+from control_plane.domain.steps import State, started, steps_for
+from control_plane.services.commit import Commit
+from control_plane.services.transitions import (
+    Writer,
+    append,
+    only,
+    record,
+    revision_event,
+    state_at,
+)
+from control_plane.store import catalog, fleets, journal, revisions, rollouts
+from control_plane.store.database import Database, Session
+
+LOAD_ESTIMATE_S: Final = 60.0
+DEADLINE_S: Final = 3 * LOAD_ESTIMATE_S + 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks for a change, when and why."""
+
+    actor: str
+    now: datetime
+    new_id: str  # of the rollout, should one be started
+    reason: str = ""
+    dry_run: bool = False
+    if_match: int | None = None  # the revision that must have changed the deployment last
+
+    @property
+    def writer(self) -> Writer:
+        """Return who writes."""
+        return Writer(self.actor, self.now, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a change would do: nothing was written."""
+
+    fleet: str
+    kind: Kind
+    from_revision: int
+    to_revision: int
+    before: State
+    after: State
+    steps: tuple[str, ...]
+    servers: tuple[str, ...]
+    supersedes: tuple[str, ...]  # live rollouts that would end
+    unlabelled: Mapping[str, tuple[int | None, int | None, int | None]]  # before, during, after
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The change is written, and its rollout is live, or over where there are no servers."""
+
+    rollout: Rollout
+    revision: Revision
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """It is so already; nothing was written."""
+
+    deployment: Deployment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The answer to a dry run."""
+
+    plan: Plan
+
+
+Outcome: TypeAlias = Started | Unchanged | Planned
+Keep: TypeAlias = Commit[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a change starts from; read under the fleet's lock unless it is a dry run."""
+
+    fleet: Fleet
+    head: Mapping[str, Deployment]
+    live: tuple[Rollout, ...]
+    servers: tuple[str, ...]  # those that were taken over
+
+    def live_of(self, models: Iterable[str]) -> tuple[Rollout, ...]:
+        """Return the live rollouts that one of the models takes part in."""
+        names = set(models)
+        return tuple(one for one in self.live if names & set(one.models))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decided change; `models` are those that were asked about, changed or not."""
+
+    kind: Kind
+    models: tuple[str, ...]
+    after: State
+    label: str = ""
+    supersede: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Where the deployments concerned go back to."""
+
+    number: int
+    state: State
+    exact: bool  # whether that revision says so of each; else a revert must be written first
+
+
+@asynccontextmanager
+async def on_ground(db: Database, fleet: str, call: Call) -> AsyncIterator[tuple[Session, Ground]]:
+    """Open the transaction of one use case; a dry run only reads."""
+    async with db.read() if call.dry_run else db.begin() as s:
+        here = await (fleets.fleet if call.dry_run else fleets.lock_fleet)(s, fleet)
+        found = await revisions.head(s, fleet)
+        yield (
+            s,
+            Ground(
+                fleet=here,
+                head={model: one.deployment for model, one in found.items()},
+                live=await rollouts.live(s, fleet),
+                servers=tuple(one.name for one in await fleets.servers(s, fleet) if one.taken_over),
+            ),
+        )
+
+
+async def check_match(s: Session, ground: Ground, model: str, call: Call) -> None:
+    """Let pass what was read before it changed.
+
+    Raises:
+        PreconditionFailed: another revision changed the deployment since.
+    """
+    if call.if_match is None:
+        return
+    actual = await revisions.last_changed(s, ground.fleet.name, model)
+    if actual != call.if_match:
+        text = f"{model} was last changed by revision {actual}, not by {call.if_match}"
+        raise PreconditionFailed(text, expected=call.if_match, actual=actual)
+
+
+async def history(s: Session, fleet: str, model: str, label: str) -> History:
+    """Return where a label was verified, newest first."""
+    return tuple(
+        Verification(one.version, one.at, one.rolled_back_at)
+        for one in await rollouts.verified(s, fleet, model, label)
+    )
+
+
+async def check_artifacts(
+    s: Session, before: Deployment | None, after: Deployment, *, force: bool
+) -> tuple[str, ...]:
+    """Let pass a deployment whose new versions can be served; say what was forced.
+
+    Raises:
+        NotFound: no such model.
+        VersionUnknown: a version is not registered.
+        ArtifactMissing: a version is not complete, or its digest is not known yet.
+    """
+    await catalog.model(s, after.model)
+    known = {one.number: one for one in await catalog.all_versions(s, after.model)}
+    fresh = after.versions - (before.versions if before else frozenset())
+    check_registered(after.model, fresh, known)
+    old = before.labels if before else {}
+    targets = {v for label, v in after.labels.items() if old.get(label) != v}
+    checked = [known[v] for v in sorted(fresh | targets) if v in known]
+    doubts = tuple(text for one in checked if (text := doubt(one)))
+    if doubts and not force:
+        raise ArtifactMissing("; ".join(doubts), hint="force goes on all the same")
+    return doubts
+
+
+def doubt(version: Version) -> str:
+    """Say why a version may not be servable; "" if nothing is known against it."""
+    if version.fault:
+        return f"version {version.number} cannot be served: {version.fault}"
+    if not version.digest:
+        return f"version {version.number}: its digest is still being computed"
+    return ""
+
+
+def refuse_live(ground: Ground, models: Iterable[str]) -> None:
+    """Let pass deployments that no rollout is moving.
+
+    Raises:
+        RolloutInFlight: names the rollout.
+    """
+    for one in ground.live_of(models):
+        text = f"rollout {one.id} ({one.kind} of {', '.join(one.models)}) is {one.phase}"
+        hint = "wait for it, supersede it, abort it or roll back"
+        raise RolloutInFlight(text, hint=hint, rollout=one.id, models=list(one.models))
+
+
+async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> Outcome:
+    """Write a change and start its rollout, or say what that would be.
+
+    Raises:
+        RolloutInFlight: a deployment concerned has a live rollout, and `supersede` is not set.
+    """
+    if not change.supersede:
+        refuse_live(ground, change.models)
+    moving = {model for model, one in change.after.items() if ground.head.get(model) != one}
+    if not moving:
+        return Unchanged(ground.head.get(change.models[0]) if change.models else None)
+    live = ground.live_of(change.models)
+    concerned = moving.union(*(one.models for one in live))
+    after = {model: one for model, one in change.after.items() if model in concerned}
+    base = await _base(s, ground, live, after)
+    after = {**base.state, **after}
+    plan = _plan(ground, replace(change, after=after), base, live)
+    if call.dry_run:
+        return Planned(plan)
+    return await _start(s, plan, change.label, base, live, call)
+
+
+async def true_state(s: Session, rollout: Rollout) -> State:
+    """Return what its deployments were before a live rollout."""
+    past = await state_at(s, rollout.fleet, rollout.from_revision)
+    return reverted(past, rollout.models)
+
+
+async def _base(s: Session, ground: Ground, live: Iterable[Rollout], after: Iterable[str]) -> _Base:
+    state: dict[str, Deployment | None] = {}
+    floors = [0]
+    for one in live:
+        state |= await true_state(s, one)
+        floors.append(one.from_revision)
+    for model in set(after) - set(state):
+        state[model] = ground.head.get(model)
+        floors.append(await revisions.last_changed(s, ground.fleet.name, model))
+    number = max(floors)
+    there = await state_at(s, ground.fleet.name, number)
+    return _Base(number, state, exact=reverted(there, state) == state)
+
+
+def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) -> Plan:
+    head = ground.fleet.head
+    callers = {
+        model: _callers(base.state.get(model), change.after.get(model)) for model in change.after
+    }
+    return Plan(
+        fleet=ground.fleet.name,
+        kind=change.kind,
+        from_revision=base.number if base.exact else head + 1,
+        to_revision=head + 1 if base.exact else head + 2,
+        before=base.state,
+        after=change.after,
+        steps=tuple(str(one.name) for one in steps_for(change.kind, base.state, change.after)),
+        servers=ground.servers,
+        supersedes=tuple(one.id for one in live),
+        unlabelled=callers,
+        warnings=(*change.warnings, *_told(callers)),
+    )
+
+
+def _callers(
+    before: Deployment | None, after: Deployment | None
+) -> tuple[int | None, int | None, int | None]:
+    old, new = unlabelled_version(before), unlabelled_version(after)
+    return old, max((v for v in (old, new) if v is not None), default=None), new
+
+
+def _told(callers: Mapping[str, tuple[int | None, int | None, int | None]]) -> Iterable[str]:
+    for model, (old, during, new) in sorted(callers.items()):
+        if old is not None and during != old:
+            yield f"callers of {model} without a label go from {old} to {during} while it is loaded"
+        elif new is not None and new != during:
+            yield f"callers of {model} without a label go from {during} to {new}"
+
+
+async def _start(
+    s: Session, plan: Plan, label: str, base: _Base, live: Iterable[Rollout], call: Call
+) -> Started:
+    events: list[Event] = []
+    for one in live:
+        over = superseded(one, call.new_id, call.now)
+        await rollouts.save(s, over.rollout, expected_rv=one.rv)
+        events += [replace(e, actor=call.actor, reason=call.reason) for e in over.events]
+    if not base.exact:
+        names = [model for one in live for model in one.models]
+        back = reverted(base.state, names)
+        made = await append(s, plan.fleet, Kind.REVERT, back, call.writer)
+        events.append(revision_event(made, call.new_id))
+    revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer)
+    rollout = _rollout(plan, revision, label, call)
+    await rollouts.add(s, rollout)
+    events += [revision_event(revision, rollout.id), _started_event(rollout, call)]
+    await journal.append(s, *events)
+    if not plan.servers:
+        rollout = await record(s, rollout, alone(rollout, call.now), call.writer)
+    return Started(rollout, revision, plan.warnings)
+
+
+def _rollout(plan: Plan, revision: Revision, label: str, call: Call) -> Rollout:
+    fresh = Rollout(
+        id=call.new_id,
+        fleet=plan.fleet,
+        models=tuple(sorted(plan.after)),
+        kind=plan.kind,
+        from_revision=plan.from_revision,
+        to_revision=revision.number,
+        phase=Phase.PENDING,
+        sentence="",
+        steps=steps_for(plan.kind, plan.before, plan.after),
+        created_at=call.now,
+        deadline_at=call.now + timedelta(seconds=DEADLINE_S),
+        actor=call.actor,
+        reason=call.reason,
+        label=label,
+    )
+    return started(fresh, plan.servers, call.now)
+
+
+def _started_event(rollout: Rollout, call: Call) -> Event:
+    step = rollout.step
+    return Event(
+        kind=EventKind.ROLLOUT_STARTED,
+        at=call.now,
+        actor=call.actor,
+        fleet=rollout.fleet,
+        model=only(rollout.models),
+        rollout=rollout.id,
+        revision=rollout.to_revision,
+        reason=call.reason,
+        data={
+            "kind": str(rollout.kind),
+            "models": list(rollout.models),
+            "label": rollout.label,
+            "step": str(step.name) if step else "",
+            "servers": list(step.servers) if step else [],
+        },
+    )

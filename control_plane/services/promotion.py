@@ -1,0 +1,228 @@
+"""Promote and roll back: the use cases that move labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from control_plane.domain.errors import FieldInvalid
+from control_plane.domain.promotion import (
+    STABLE,
+    NothingToChange,
+    PromoteRequest,
+    RollbackRequest,
+    check_registered,
+    present,
+    promoted,
+    rollback_target,
+    rolled_back,
+)
+from control_plane.domain.revision import Deployment, Kind
+from control_plane.domain.rollout import Rollout
+from control_plane.services.changes import (
+    Call,
+    Change,
+    Ground,
+    Keep,
+    Outcome,
+    Started,
+    Unchanged,
+    carry_out,
+    check_artifacts,
+    check_match,
+    doubt,
+    history,
+    on_ground,
+    true_state,
+)
+from control_plane.services.commit import nothing_more
+from control_plane.services.transitions import state_at
+from control_plane.store import catalog, revisions, rollouts
+from control_plane.store.database import Database, Session
+
+
+async def promote(
+    db: Database,
+    fleet: str,
+    model: str,
+    request: PromoteRequest,
+    call: Call,
+    commit: Keep = nothing_more,
+) -> Outcome:
+    """Start moving a label to a version on every server of the fleet.
+
+    Raises:
+        NotFound: no such fleet or model, or it is not deployed.
+        VersionUnknown: the version is not registered.
+        ArtifactMissing: it cannot be served, and `force` is not set.
+        ExpectationFailed: the label is not where the request expected.
+        RolloutInFlight: the deployment has a live rollout, and `supersede` is not set.
+        PreconditionFailed: the deployment changed since `if_match`.
+    """
+    return await promote_group(db, fleet, ((model, request),), call, commit)
+
+
+async def promote_group(
+    db: Database,
+    fleet: str,
+    requests: Sequence[tuple[str, PromoteRequest]],
+    call: Call,
+    commit: Keep = nothing_more,
+) -> Outcome:
+    """Promote several models as one revision and one rollout; errors as with `promote`."""
+    if not requests:
+        raise FieldInvalid("items", "at least one model")
+    async with on_ground(db, fleet, call) as (s, ground):
+        await check_match(s, ground, requests[0][0], call)
+        after: dict[str, Deployment] = {}
+        doubts: list[str] = []
+        for model, request in requests:
+            await catalog.model(s, model)
+            current = after.get(model, ground.head.get(model))
+            stable = await history(s, fleet, model, STABLE)
+            decided = promoted(current, model, request, stable)
+            following = decided.deployment if isinstance(decided, NothingToChange) else decided
+            if following is not None:
+                doubts += await check_artifacts(s, current, following, force=request.force)
+                after[model] = following
+        labels = {request.label for _, request in requests}
+        change = Change(
+            kind=Kind.PROMOTE,
+            models=tuple(after),
+            after=after,
+            label=labels.pop() if len(labels) == 1 else "",
+            supersede=any(request.supersede for _, request in requests),
+            warnings=tuple(doubts),
+        )
+        return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+
+
+async def _kept(s: Session, outcome: Outcome, call: Call, commit: Keep) -> Outcome:
+    if not call.dry_run:
+        await commit(s, outcome)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A rollback that was thought through."""
+
+    base: Deployment
+    target: int
+    left: frozenset[int]  # where the label is or was: rolled back from
+    warnings: tuple[str, ...]
+
+
+async def rollback(
+    db: Database,
+    fleet: str,
+    model: str,
+    request: RollbackRequest,
+    call: Call,
+    commit: Keep = nothing_more,
+) -> Outcome:
+    """Start moving a label back on every server; nothing but a missing target stops it.
+
+    A live rollout is superseded and its unverified changes end with it. Pressed again while a
+    rollback of the label is live, the answer is that rollback.
+
+    Raises:
+        NotFound: no such fleet, model or revision, or the model is not deployed.
+        VersionUnknown: `to_version` is not registered.
+        FieldInvalid: more than one target, or the label was nowhere at that revision or time.
+        NothingToRollBackTo: no target, and no earlier version is left.
+    """
+    async with on_ground(db, fleet, call) as (s, ground):
+        await check_match(s, ground, model, call)
+        asked = await _asked(s, ground, model, request)
+        live = next(iter(ground.live_of((model,))), None)
+        if live is not None and _answers(live, ground, model, (request.label, asked)):
+            return await _kept(s, await _that(s, live, ground, call), call, commit)
+        way = await _way(s, ground, model, request, (asked, live))
+        stable = await history(s, fleet, model, STABLE)
+        change = Change(
+            kind=Kind.ROLLBACK,
+            models=(model,),
+            after={model: rolled_back(way.base, request.label, way.target, way.left, stable)},
+            label=request.label,
+            supersede=True,
+            warnings=way.warnings,
+        )
+        for version in () if call.dry_run else sorted(way.left):
+            key = (fleet, model, request.label, version)
+            await rollouts.mark_rolled_back_from(s, *key, call.now)
+        return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+
+
+def _answers(live: Rollout, ground: Ground, model: str, wanted: tuple[str, int | None]) -> bool:
+    """Whether a live rollback is what is asked for."""
+    label, target = wanted
+    if live.kind is not Kind.ROLLBACK or live.label != label:
+        return False
+    return target is None or present(ground.head.get(model), model).labels.get(label) == target
+
+
+async def _that(s: Session, live: Rollout, ground: Ground, call: Call) -> Outcome:
+    if call.dry_run:
+        return Unchanged(ground.head.get(live.models[0]))
+    return Started(live, await revisions.revision(s, live.fleet, live.to_revision))
+
+
+async def _asked(s: Session, ground: Ground, model: str, request: RollbackRequest) -> int | None:
+    """Return the version that the request names; None if it names none."""
+    await catalog.model(s, model)
+    given = [request.to_version, request.to_revision, request.to_time]
+    if sum(one is not None for one in given) > 1:
+        raise FieldInvalid("to_version", "give one of to_version, to_revision and to_time")
+    if request.to_version is not None:
+        known = [one.number for one in await catalog.all_versions(s, model)]
+        check_registered(model, (request.to_version,), known)
+        return request.to_version
+    name, number = "to_revision", request.to_revision
+    if request.to_time is not None:
+        name = "to_time"
+        number = await revisions.number_at(s, ground.fleet.name, request.to_time)
+    elif number is not None:
+        await revisions.revision(s, ground.fleet.name, number)
+    if number is None:
+        return None
+    return _label_at(await state_at(s, ground.fleet.name, number), model, request.label, name)
+
+
+def _label_at(state: Mapping[str, Deployment], model: str, label: str, field: str) -> int:
+    version = state[model].labels.get(label) if model in state else None
+    if version is None:
+        raise FieldInvalid(field, f"{label} of {model} pointed at no version then")
+    return version
+
+
+async def _way(
+    s: Session,
+    ground: Ground,
+    model: str,
+    request: RollbackRequest,
+    situation: tuple[int | None, Rollout | None],
+) -> _Way:
+    asked, live = situation
+    head = ground.head.get(model)
+    base = head
+    if live is not None and live.kind is not Kind.ROLLBACK:
+        base = (await true_state(s, live)).get(model) or head
+    base = present(base, model)
+    known = {one.number: one for one in await catalog.all_versions(s, model)}
+    current = (head or base).labels.get(request.label)
+    target = asked
+    if target is None:
+        verified = await history(s, ground.fleet.name, model, request.label)
+        target = rollback_target(verified, current, known)
+    doubts = [doubt(known[target])] if target in known else [f"version {target} is not registered"]
+    if target not in base.versions:
+        doubts.append(f"version {target} is not loaded: this rollback is cold")
+    return _Way(
+        base=base,
+        target=target,
+        left=_left((head, base), request.label) - {target},
+        warnings=tuple(text for text in doubts if text),
+    )
+
+
+def _left(deployments: Iterable[Deployment | None], label: str) -> frozenset[int]:
+    return frozenset(one.labels[label] for one in deployments if one and label in one.labels)

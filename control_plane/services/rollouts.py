@@ -1,0 +1,139 @@
+"""Look at rollouts and steer them."""
+
+import enum
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from control_plane.domain.advance import ended
+from control_plane.domain.errors import PhaseForbids
+from control_plane.domain.events import Event, EventKind
+from control_plane.domain.rollout import Phase, Rollout
+from control_plane.services.changes import (
+    DEADLINE_S,
+    Call,
+    Change,
+    Ground,
+    Started,
+    carry_out,
+    on_ground,
+    true_state,
+)
+from control_plane.services.commit import Commit, nothing_more
+from control_plane.services.transitions import around, only, record
+from control_plane.store import journal, rollouts
+from control_plane.store.database import Database, Page, Paged, Session
+
+
+class Verb(enum.StrEnum):
+    """What a person can tell a rollout."""
+
+    PAUSE = "pause"  # start no further step; the one under way is finished on the servers
+    RESUME = "resume"
+    ABORT = "abort"  # end it and go back
+    RETRY = "retry"  # give a live one its whole time again; start one that failed once more
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+async def show(db: Database, id_: str) -> Rollout:
+    """Return a rollout."""
+    async with db.read() as s:
+        return await rollouts.rollout(s, id_)
+
+
+async def listed(
+    db: Database, page: Page, *, fleet: str = "", model: str = "", phase: str = ""
+) -> Paged[Rollout]:
+    """Return rollouts, the newest first; "" stands for any."""
+    async with db.read() as s:
+        return await rollouts.rollouts(s, page, fleet=fleet, model=model, phase=phase)
+
+
+async def steer(
+    db: Database, id_: str, verb: Verb, call: Call, commit: Commit[Rollout] = nothing_more
+) -> Rollout:
+    """Tell a rollout something and return how it stands, or the new one that a retry started.
+
+    Raises:
+        NotFound: no such rollout.
+        PhaseForbids: it is over, or not in a phase where this means something.
+    """
+    fleet = (await show(db, id_)).fleet
+    async with on_ground(db, fleet, replace(call, dry_run=False)) as (s, ground):
+        rollout = await rollouts.rollout(s, id_)
+        steered = await _steer(s, ground, rollout, verb, call)
+        await commit(s, steered)
+    return steered
+
+
+async def _steer(s: Session, ground: Ground, rollout: Rollout, verb: Verb, call: Call) -> Rollout:
+    match verb:
+        case Verb.ABORT:
+            return await _abort(s, rollout, call)
+        case Verb.RETRY if not rollout.phase.live:
+            return await _again(s, ground, rollout, call)
+        case Verb.PAUSE | Verb.RESUME | Verb.RETRY:
+            return await _changed(s, rollout, verb, call)
+        case Verb.APPROVE | Verb.REJECT:
+            raise PhaseForbids(f"rollout {rollout.id} waits for no approval")
+
+
+async def _abort(s: Session, rollout: Rollout, call: Call) -> Rollout:
+    if not rollout.phase.live:
+        raise _over(rollout)
+    why = f"aborted by {call.actor}" + (f": {call.reason}" if call.reason else "")
+    over = ended(rollout, Phase.ABORTED, why, call.now)
+    events = tuple(replace(one, actor=call.actor, reason=call.reason) for one in over.events)
+    return await record(s, rollout, replace(over, events=events), call.writer)
+
+
+def _over(rollout: Rollout) -> PhaseForbids:
+    return PhaseForbids(f"rollout {rollout.id} is over: {rollout.phase}", phase=rollout.phase)
+
+
+_TOLD: Final = {
+    Verb.PAUSE: (Phase.PAUSED, EventKind.ROLLOUT_PAUSED, "paused by"),
+    Verb.RESUME: (Phase.PROGRESSING, EventKind.ROLLOUT_RESUMED, "resumed by"),
+    Verb.RETRY: (Phase.PROGRESSING, EventKind.ROLLOUT_RESUMED, "tried again by"),
+}
+
+
+async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Rollout:
+    if not rollout.phase.live:
+        raise _over(rollout)
+    if (verb is Verb.RESUME) != (rollout.phase is Phase.PAUSED):
+        raise PhaseForbids(f"rollout {rollout.id} is {rollout.phase}", phase=rollout.phase)
+    phase, kind, words = _TOLD[verb]
+    told = replace(rollout, phase=phase, sentence=f"{words} {call.actor}")
+    if verb is not Verb.PAUSE:
+        late = call.now + timedelta(seconds=DEADLINE_S)
+        told = replace(told, deadline_at=max(rollout.deadline_at, late))
+    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    event = Event(
+        kind=kind,
+        at=call.now,
+        actor=call.actor,
+        fleet=rollout.fleet,
+        model=only(rollout.models),
+        rollout=rollout.id,
+        reason=call.reason,
+        data={"verb": str(verb)},
+    )
+    await journal.append(s, event)
+    return saved
+
+
+async def _again(s: Session, ground: Ground, rollout: Rollout, call: Call) -> Rollout:
+    """Start a rollout that ended badly once more, unless its deployments changed since."""
+    before = await true_state(s, rollout)
+    if rollout.phase is Phase.SUCCEEDED or rollout.superseded_by:
+        raise _over(rollout)
+    if any(ground.head.get(model) != one for model, one in before.items()):
+        raise PhaseForbids(f"what rollout {rollout.id} changed was changed again since")
+    _, after = await around(s, rollout)
+    change = Change(rollout.kind, rollout.models, after, rollout.label)
+    outcome = await carry_out(s, ground, change, call)
+    if not isinstance(outcome, Started):
+        raise _over(rollout)
+    return outcome.rollout
