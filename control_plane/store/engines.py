@@ -5,16 +5,16 @@ with which statement its transactions begin, so that writers take the write lock
 never have to upgrade a read lock.
 """
 
-import functools
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from control_plane.domain.errors import FieldInvalid, StoreBusy
+from control_plane.domain.errors import FieldInvalid, Invalid, StoreBusy
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
@@ -30,7 +30,18 @@ _POSTGRES_SETTINGS = (
     "-c idle_in_transaction_session_timeout=2500"
     f" -c lock_timeout={int(BUSY_S * 1000)} -c timezone=UTC"
 )
-dumps = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
+
+
+def dumps(value: Any) -> str:
+    """Write a document.
+
+    Raises:
+        Invalid: it holds something that JSON has no word for, such as NaN.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except ValueError as error:
+        raise Invalid(f"A value cannot be stored: {error}.") from None
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
@@ -71,13 +82,19 @@ def reading(where: URL, writer: AsyncEngine) -> AsyncEngine:
     return _sqlite(where, begin="BEGIN", pool_size=8, read_only=True)
 
 
-def upgrading(where: URL) -> Engine:
-    """Return a blocking engine for schema work; it waits long for another upgrade."""
+def blocking(where: URL, *, read_only: bool) -> Engine:
+    """Return a blocking engine for schema work; a writing one waits long for another upgrade."""
     if where.drivername != "sqlite":
         return create_engine(where, pool_size=1, **_postgres_options(where))
     engine = create_engine(where, connect_args=_sqlite_arguments())
-    _prepare(engine, begin="BEGIN IMMEDIATE", read_only=False, busy_s=60.0)
+    begin, busy_s = ("BEGIN", BUSY_S) if read_only else ("BEGIN IMMEDIATE", 60.0)
+    _prepare(engine, begin=begin, read_only=read_only, busy_s=busy_s)
     return engine
+
+
+def file_of(where: URL) -> Path | None:
+    """Return the SQLite file behind an address; None for PostgreSQL."""
+    return Path(where.database or "").resolve() if where.drivername == "sqlite" else None
 
 
 def _sqlite(where: URL, *, begin: str, pool_size: int, read_only: bool) -> AsyncEngine:

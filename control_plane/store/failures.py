@@ -35,6 +35,8 @@ def translated() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise StoreBusy("The database is busy: no connection came free.") from error
+    except UnicodeEncodeError as error:
+        raise Invalid(f"A value cannot be stored: {error}.") from error
     except StatementError as error:
         found = _domain_error(error)
         if found is None:
@@ -45,6 +47,8 @@ def translated() -> Iterator[None]:
 def _domain_error(error: StatementError) -> ControlPlaneError | None:
     if isinstance(error, IntegrityError):
         return _integrity(error)
+    if isinstance(error.orig, ControlPlaneError):
+        return error.orig
     if not isinstance(error, DBAPIError):
         return Invalid(f"A value cannot be stored: {error.orig}")
     state = getattr(error.orig, "sqlstate", None)
@@ -68,7 +72,9 @@ def _integrity(error: IntegrityError) -> ControlPlaneError:
 def _of_sqlite(name: str, text: str) -> ControlPlaneError | None:
     if name.startswith(_BUSY_NAMES):
         return StoreBusy(f"The database is busy: {text}.")
-    if name.startswith(_NO_FILE) or "no such table" in text or "no such column" in text:
+    if name.startswith(_NO_FILE):
+        return SchemaMismatch(f"The database file cannot be opened: {text}.")
+    if "no such table" in text or "no such column" in text:
         return SchemaMismatch(hint=text)
     return None
 
@@ -86,7 +92,7 @@ def _of_postgres(state: str, text: str) -> ControlPlaneError | None:
 
 def _without_code(error: DBAPIError) -> ControlPlaneError | None:
     text = str(error.orig).splitlines()[0] if str(error.orig) else "no reason given"
-    if type(error.orig).__name__ in {"DataError", "UnicodeEncodeError"}:
+    if type(error.orig).__name__ == "DataError":
         return Invalid(f"A value cannot be stored: {text}.")
     if type(error.orig).__name__ in {"OperationalError", "InterfaceError"}:
         return StoreBusy(f"The database does not answer: {text}.")

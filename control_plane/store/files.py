@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from control_plane.domain.errors import AlreadyExists, Conflict, Invalid, NotFound, StoreBusy
+from control_plane.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    NotFound,
+    SchemaMismatch,
+    StoreBusy,
+)
 from control_plane.store import engines
 
 
@@ -19,12 +26,16 @@ def hold(url: str) -> Iterator[None]:
 
     Raises:
         Conflict: another process holds it.
+        SchemaMismatch: its directory is missing or not writable.
     """
-    file = file_of(url)
+    file = engines.file_of(engines.address(url))
     if file is None:
         yield
         return
-    descriptor = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SchemaMismatch(f"The database {file} cannot be opened: {error.strerror}.") from error
     try:
         _lock(descriptor, file)
         yield
@@ -41,7 +52,7 @@ def backup(url: str, target: Path) -> None:
         NotFound: there is no database.
         StoreBusy: the file could not be read or written.
     """
-    file = file_of(url)
+    file = engines.file_of(engines.address(url))
     if file is None:
         raise Invalid("Only SQLite is backed up by this program.", hint="use pg_dump")
     if not file.exists():
@@ -56,12 +67,6 @@ def backup(url: str, target: Path) -> None:
         raise StoreBusy(f"The backup to {target} failed: {error}.") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def file_of(url: str) -> Path | None:
-    """Return the SQLite file behind a URL; None for PostgreSQL."""
-    where = engines.address(url)
-    return Path(where.database or "").resolve() if where.drivername == "sqlite" else None
 
 
 def _lock(descriptor: int, file: Path) -> None:

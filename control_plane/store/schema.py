@@ -41,7 +41,7 @@ def upgrade(url: str) -> str:
         StoreBusy: it is locked or does not answer.
     """
     config = _config()
-    with _connection(url) as connection:
+    with _connection(url, read_only=False) as connection:
         _wait_for_turn(connection)
         known = [one.id for one in history()]
         if (at := _current(connection)) and at not in known:
@@ -53,7 +53,10 @@ def upgrade(url: str) -> str:
 
 def current(url: str) -> str:
     """Return the id of the migration that the database is at; "" when it is empty."""
-    with _connection(url) as connection:
+    file = engines.file_of(engines.address(url))
+    if file is not None and not file.exists():
+        return ""
+    with _connection(url, read_only=True) as connection:
         return _current(connection)
 
 
@@ -94,8 +97,8 @@ def _config() -> Config:
 
 
 @contextmanager
-def _connection(url: str) -> Iterator[Connection]:
-    engine = engines.upgrading(engines.address(url))
+def _connection(url: str, *, read_only: bool) -> Iterator[Connection]:
+    engine = engines.blocking(engines.address(url), read_only=read_only)
     try:
         with translated(), engine.begin() as connection:
             yield connection
