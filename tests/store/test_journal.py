@@ -1,0 +1,97 @@
+"""The journal: gap-free, in the order of commits."""
+
+import asyncio
+import random
+from dataclasses import replace
+
+from control_plane.domain.events import Event, EventKind
+from control_plane.store import journal
+from control_plane.store.database import Database
+from tests.store.builders import NOON, an_event
+
+WRITERS = 8
+EACH = 25
+
+
+async def test_an_event_comes_back_as_it_was_stored(db: Database) -> None:
+    stored = Event(
+        EventKind.LABEL_VERIFIED,
+        NOON,
+        "ada",
+        fleet="default",
+        model="ranker",
+        server="a",
+        rollout="r1",
+        revision=7,
+        reason="因为",
+        data={"label": "stable", "versions": [1, 2]},
+    )
+    async with db.begin() as s:
+        assert await journal.append(s) == ()
+        (numbered,) = await journal.append(s, stored)
+    assert numbered == replace(stored, seq=1)
+    async with db.read() as s:
+        assert await journal.events(s, 0, 10) == (numbered,)
+
+
+async def test_an_empty_journal_has_no_first_or_last(db: Database) -> None:
+    async with db.read() as s:
+        assert (await journal.first_seq(s), await journal.last_seq(s)) == (0, 0)
+
+
+async def test_events_are_filtered_and_limited_in_order(db: Database) -> None:
+    async with db.begin() as s:
+        events = [an_event(model, fleet) for fleet in ("eu", "us") for model in ("a", "b")]
+        await journal.append(s, *events)
+        await journal.append(s, replace(an_event("a", "eu"), kind=EventKind.MODEL_DELETED))
+        found = [
+            [one.seq for one in await journal.events(s, after, limit, **only)]
+            for after, limit, only in (
+                (0, 10, {}),
+                (2, 2, {}),
+                (0, 10, {"fleet": "eu"}),
+                (0, 10, {"model": "a"}),
+                (1, 10, {"fleet": "eu", "model": "a", "kind": "model.deleted"}),
+                (5, 10, {}),
+            )
+        ]
+        assert (await journal.first_seq(s), await journal.last_seq(s)) == (1, 5)
+    assert found == [[1, 2, 3, 4, 5], [3, 4], [1, 2, 5], [1, 3, 5], [5], []]
+
+
+async def test_a_rolled_back_transaction_leaves_no_gap(db: Database) -> None:
+    async with db.begin() as s:
+        await journal.append(s, an_event())
+    try:
+        async with db.begin() as s:
+            await journal.append(s, an_event(), an_event())
+            raise LookupError
+    except LookupError:
+        pass
+    async with db.begin() as s:
+        assert [one.seq for one in await journal.append(s, an_event())] == [2]
+
+
+async def test_a_watcher_misses_no_event_of_concurrent_writers(db: Database) -> None:
+    chance = random.Random(7)
+
+    async def write() -> None:
+        for _ in range(EACH):
+            async with db.begin() as s:
+                await asyncio.sleep(chance.uniform(0, 0.002))
+                await journal.append(s, an_event())
+                await asyncio.sleep(chance.uniform(0, 0.002))
+
+    async def watch() -> list[int]:
+        seen: list[int] = []
+        while len(seen) < WRITERS * EACH:
+            async with db.read() as s:
+                seen += [one.seq for one in await journal.events(s, seen[-1] if seen else 0, 50)]
+            await asyncio.sleep(0)
+        return seen
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(watch())
+        for _ in range(WRITERS):
+            tasks.create_task(write())
+    assert watching.result() == list(range(1, WRITERS * EACH + 1))

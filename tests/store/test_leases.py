@@ -1,0 +1,121 @@
+"""Leases: one writer per fleet, fenced by an epoch."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from control_plane.domain.errors import LeaseLost, StoreBusy
+from control_plane.domain.fleet import Fleet
+from control_plane.store import fleets, leases
+from control_plane.store.database import Database
+from control_plane.store.leases import Lease
+from tests.databases import Postgres, fresh_database
+from tests.store.builders import NOON
+
+
+async def _acquire(db: Database, holder: str, ttl_s: float = 60) -> Lease | None:
+    async with db.begin() as s:
+        return await leases.acquire(s, "default", holder, ttl_s)
+
+
+async def _must_acquire(db: Database, holder: str, ttl_s: float = 60) -> Lease:
+    found = await _acquire(db, holder, ttl_s)
+    assert found is not None
+    return found
+
+
+async def test_a_lease_has_one_holder_until_it_is_released(db: Database) -> None:
+    first = await _must_acquire(db, "one")
+    assert (first.epoch, first.holder) == (1, "one")
+    assert await _acquire(db, "two") is None
+    async with db.begin() as s:
+        await leases.release(s, first)
+    assert (await _must_acquire(db, "two")).epoch == 2
+
+
+async def test_an_expired_lease_is_taken_over_with_a_higher_epoch(db: Database) -> None:
+    first = await _must_acquire(db, "one", ttl_s=-1)
+    second = await _must_acquire(db, "two")
+    assert second.epoch == first.epoch + 1
+    async with db.begin() as s:
+        with pytest.raises(LeaseLost):
+            await leases.renew(s, first, 60)
+        with pytest.raises(LeaseLost):
+            await leases.check(s, "default", first.epoch)
+        await leases.check(s, "default", second.epoch)
+
+
+async def test_an_expired_lease_is_not_renewed_even_if_nobody_took_it(db: Database) -> None:
+    lease = await _must_acquire(db, "one", ttl_s=-1)
+    async with db.begin() as s:
+        with pytest.raises(LeaseLost):
+            await leases.renew(s, lease, 60)
+        with pytest.raises(LeaseLost):
+            await leases.check(s, "default", lease.epoch)
+
+
+async def test_renewing_moves_the_end_and_keeps_the_epoch(db: Database) -> None:
+    lease = await _must_acquire(db, "one", ttl_s=30)
+    async with db.begin() as s:
+        renewed = await leases.renew(s, lease, 90)
+        left_s = (renewed.expires_at - await db.now(s)).total_seconds()
+    assert (renewed.epoch, renewed.holder) == (lease.epoch, "one")
+    assert 60 < left_s <= 90
+
+
+async def test_releasing_a_lost_lease_leaves_the_new_holder_alone(db: Database) -> None:
+    first = await _must_acquire(db, "one", ttl_s=-1)
+    second = await _must_acquire(db, "two")
+    async with db.begin() as s:
+        await leases.release(s, first)
+        await leases.check(s, "default", second.epoch)
+
+
+async def test_a_holder_takes_its_own_lease_again_at_once(db: Database) -> None:
+    first = await _must_acquire(db, "one")
+    again = await _must_acquire(db, "one")
+    assert again.epoch == first.epoch + 1
+    async with db.begin() as s:
+        with pytest.raises(LeaseLost):
+            await leases.check(s, "default", first.epoch)
+
+
+async def test_of_many_that_want_a_lease_one_gets_it(db: Database) -> None:
+    answers = await asyncio.gather(*(_acquire(db, f"h{i}") for i in range(8)))
+    assert len([one for one in answers if one is not None]) == 1
+
+
+async def test_each_fleet_has_a_lease_of_its_own_and_an_epoch_outlives_it(db: Database) -> None:
+    async with db.begin() as s:
+        await fleets.add_fleet(s, Fleet("eu", NOON))
+        for fleet in ("default", "eu"):
+            taken = await leases.acquire(s, fleet, "one", 60)
+            assert taken is not None
+            assert taken.epoch == 1
+        await fleets.delete_fleet(s, "eu")
+        await fleets.add_fleet(s, Fleet("eu", NOON))
+        again = await leases.acquire(s, "eu", "one", 60)
+    assert again is not None
+    assert again.epoch == 2
+
+
+async def test_a_leader_frozen_inside_a_transaction_holds_up_nobody_for_long(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    with fresh_database(postgres) as url:
+        frozen, other = Database.open(url), Database.open(url)
+        lease = await _must_acquire(frozen, "one", ttl_s=0.2)
+        with pytest.raises(StoreBusy):
+            await _freeze_until_taken_over(frozen, other, lease)
+        await frozen.close()
+        await other.close()
+
+
+async def _freeze_until_taken_over(frozen: Database, other: Database, lease: Lease) -> None:
+    async with frozen.begin() as s:
+        await leases.check(s, "default", lease.epoch)
+        async with asyncio.timeout(20):
+            while (await _acquire(other, "two")) is None:
+                await asyncio.sleep(0.05)
+        await leases.check(s, "default", lease.epoch)
