@@ -272,10 +272,11 @@ def expanded(
     """
     if isinstance(current.policy, Specific):
         return NothingToChange(current)
-    taken = _taken(current.policy, registered)
     stable = current.labels.get(STABLE)
+    allowed = set(registered)
     if not current.policy.auto_load and stable is not None:
-        taken = {v for v in taken if v <= stable or v in current.versions}
+        allowed = {v for v in registered if v <= stable or v in current.versions}
+    taken = _taken(current.policy, allowed)
     good = [v for v in _versions(history) if v not in rolled_back_from(history) and v != stable]
     held = current.versions & {*good[: current.keep_previous]}
     versions = frozenset(taken) | frozenset(current.labels.values()) | held
