@@ -39,7 +39,7 @@ class Rollouts(RuleBasedStateMachine):
         self.reverts = 0
         self.rollout = a_rollout(Kind.PROMOTE, START)
 
-    @rule(kind=st.sampled_from([Kind.PROMOTE, Kind.ROLLBACK]), spare=st.integers(0, 2))
+    @rule(kind=st.sampled_from([Kind.PROMOTE, Kind.ROLLBACK]), spare=st.integers(0, 3))
     @precondition(lambda self: not self.rollout.phase.live)
     def another(self, kind: Kind, spare: int) -> None:
         self.rollout = a_rollout(kind, self.now)
@@ -53,6 +53,10 @@ class Rollouts(RuleBasedStateMachine):
     @rule()
     def all_there(self) -> None:
         self.reach = dict.fromkeys(SERVERS, Reach.REACHED)
+
+    @rule()
+    def all_away(self) -> None:
+        self.reach = dict.fromkeys(self.reach, Reach.UNREACHABLE)
 
     @rule(server=st.sampled_from(SERVERS))
     def left_the_fleet(self, server: str) -> None:
