@@ -109,6 +109,10 @@ class PreconditionFailed(Conflict):
     """It changed since it was read (If-Match)."""
 
 
+class PlanChanged(PreconditionFailed):
+    """What would be done now is not what was planned; look at the new plan."""
+
+
 class Denied(Rejected):
     """This token does not give the right to do that."""
 

@@ -1,0 +1,128 @@
+"""Composes the application from its parts, and runs what lives as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+
+from control_plane.api import (
+    deployments,
+    events,
+    fleets,
+    models,
+    predict,
+    problems,
+    resolve,
+    rollouts,
+    servers,
+    system,
+    tokens,
+)
+from control_plane.api.middleware import Front, Metrics
+from control_plane.api.parts import ApiOptions, AppParts, Reconciling, Running
+from control_plane.domain.errors import Transient
+from control_plane.services.access import Access
+from control_plane.services.digests import hash_pending
+from control_plane.services.feed import Feed
+from control_plane.services.predict import Predictor
+from control_plane.services.resolve import Resolved
+
+__all__ = ["ApiOptions", "AppParts", "Reconciling", "Running", "create_app"]
+DIGESTS_S: Final = 2.0
+TOKENS_S: Final = 30.0
+
+
+def create_app(parts: AppParts) -> FastAPI:
+    """Return the whole API; its lifespan must be entered before it is used."""
+    running = Running(
+        parts=parts,
+        access=Access(parts.db, parts.clock),
+        feed=Feed(parts.db),
+        resolved=Resolved(parts.db),
+        predictor=Predictor(parts.db, parts.connect),
+    )
+    app = FastAPI(
+        title="TensorFlow Serving control plane",
+        version=parts.version,
+        lifespan=lambda _: _living(running),
+        docs_url="/docs" if parts.options.docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.running = running
+    app.router.routes.insert(0, resolve.route(running))
+    app.include_router(_api())
+    app.include_router(system.router)
+    app.add_middleware(
+        Front,
+        access=running.access,
+        auth_required=parts.auth_required,
+        metrics=Metrics(parts.registry),
+        options=parts.options,
+        id_prefix=parts.new_id(),
+    )
+    problems.install(app)
+    _document(app)
+    return app
+
+
+def _api() -> APIRouter:
+    api = APIRouter(prefix="/api/v1")
+    for one in (
+        predict.router,
+        deployments.router,
+        rollouts.router,
+        servers.router,
+        models.router,
+        fleets.router,
+        events.router,
+        tokens.router,
+        system.admin_router,
+    ):
+        api.include_router(one)
+    return api
+
+
+def _document(app: FastAPI) -> None:
+    """Add to the OpenAPI document what the framework does not see."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        document["paths"].setdefault(resolve.PATH, resolve.openapi_path())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def _living(running: Running) -> AsyncIterator[None]:
+    parts = running.parts
+    with suppress(Transient):  # answers 404 until the database does; the task tries again
+        await running.resolved.refresh()
+    async with asyncio.TaskGroup() as tasks:
+        background = [
+            tasks.create_task(running.feed.run()),
+            tasks.create_task(running.resolved.run(running.feed)),
+            tasks.create_task(_every(DIGESTS_S, lambda: hash_pending(parts.db, parts.clock))),
+            tasks.create_task(_every(TOKENS_S, running.access.flush)),
+        ]
+        try:
+            yield
+        finally:
+            await running.feed.close()
+            for task in background:
+                task.cancel()
+    with suppress(Transient):
+        await running.access.flush()
+    await running.predictor.close()
+
+
+async def _every(period_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do some work now and then; what did not work this time is tried the next."""
+    while True:
+        with suppress(Transient):
+            await work()
+        await asyncio.sleep(period_s)

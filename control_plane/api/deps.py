@@ -1,0 +1,244 @@
+"""What handlers are given: the running application, the actor, and what all writes share."""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Depends, Query, Request, Response
+
+from control_plane.api.parts import AppParts, Running
+from control_plane.domain.errors import FieldInvalid, Rejected, Transient
+from control_plane.services.access import Actor, Role
+from control_plane.services.commit import Commit
+from control_plane.services.once import Stored, recall, remember
+from control_plane.store.database import Database, Page, Session
+
+T = TypeVar("T")
+_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
+NEVER: Final = -1  # an If-Match that nothing matches
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, JSON body and headers of an answer; a value, so that it can be kept and replayed."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """Return it as an HTTP response."""
+        if self.status == 204:
+            return Response(status_code=204, headers=dict(self.headers))
+        return json_response(self.body, self.status, self.headers)
+
+
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return JSON; text as UTF-8."""
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(
+        content.encode(), status, headers=dict(headers or {}), media_type="application/json"
+    )
+
+
+def etag(number: int) -> dict[str, str]:
+    """The header that names this state of a resource."""
+    return {"ETag": f'"{number}"'}
+
+
+class _Rehearsed(Exception):
+    """Ends a dry run inside its transaction, so that nothing of it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The rules that every write shares, as this request states them."""
+
+    running: Running
+    actor: Actor
+    now: datetime
+    dry_run: bool
+    if_match: int | None
+    key: str
+    body_hash: str
+    wait_s: float
+
+    @property
+    def db(self) -> Database:
+        """The database."""
+        return self.running.parts.db
+
+    async def once(
+        self, use_case: Callable[[Commit[T]], Awaitable[T]], present: Callable[[T], Answer]
+    ) -> Answer:
+        """Carry the use case out, or give the answer that this Idempotency-Key had before.
+
+        A failure may be the loser's part of a race with the same key, or a commit whose reply was
+        lost: what was stored then is the truth.
+        """
+        if known := await self._recall():
+            return known
+        try:
+            outcome = await use_case(self._committing(present))
+        except (Rejected, Transient):
+            if known := await self._recall():
+                return known
+            raise
+        self.running.feed.poke()
+        return present(outcome)
+
+    async def rehearse(
+        self, use_case: Callable[[Commit[T]], Awaitable[T]], present: Callable[[T], Answer]
+    ) -> Answer:
+        """Like `once`; a dry run is carried out and undone, and tells what would have been."""
+        if not self.dry_run:
+            return await self.once(use_case, present)
+        outcomes: list[T] = []
+
+        async def undo(s: Session, outcome: T) -> None:
+            del s
+            outcomes.append(outcome)
+            raise _Rehearsed
+
+        try:
+            outcomes.append(await use_case(undo))
+        except _Rehearsed:
+            would = present(outcomes[0])
+            return Answer(200, {"changed": False, "dry_run": True, "would": would.body})
+        return Answer(200, {"changed": False, "dry_run": True})
+
+    async def _recall(self) -> Answer | None:
+        if not self.key or self.dry_run:
+            return None
+        stored = await recall(self.db, self.actor.name, self.key, self.body_hash)
+        if stored is None:
+            return None
+        headers = {**stored.headers, "Idempotency-Replayed": "true"}
+        return Answer(stored.status, stored.body, headers)
+
+    def _committing(self, present: Callable[[T], Answer]) -> Commit[T]:
+        async def commit(s: Session, outcome: T) -> None:
+            if self.key:
+                answer = present(outcome)
+                stored = Stored(answer.status, answer.body, dict(answer.headers))
+                await remember(s, (self.actor.name, self.key, self.body_hash), stored, self.now)
+
+        return commit
+
+
+def running_of(request: Request) -> Running:
+    """The application that serves this request."""
+    found: Running = request.app.state.running
+    return found
+
+
+def _parts(request: Request) -> AppParts:
+    return running_of(request).parts
+
+
+def _db(request: Request) -> Database:
+    return running_of(request).parts.db
+
+
+def actor_of(request: Request, role: Role) -> Actor:
+    """Who asks, if that is enough.
+
+    Raises:
+        Denied: the actor's role is lower.
+    """
+    actor: Actor = request.scope["actor"]
+    actor.require(role)
+    return actor
+
+
+def viewer(request: Request) -> Actor:
+    """Let pass who may look."""
+    return actor_of(request, Role.VIEWER)
+
+
+def operator(request: Request) -> Actor:
+    """Let pass who may change what is served."""
+    return actor_of(request, Role.OPERATOR)
+
+
+def admin(request: Request) -> Actor:
+    """Let pass who may do everything."""
+    return actor_of(request, Role.ADMIN)
+
+
+async def operator_write(
+    request: Request, actor: Annotated[Actor, Depends(operator)], dry_run: bool = False
+) -> Write:
+    """The rules of a write that an operator may do."""
+    return await _write(request, actor, dry_run)
+
+
+async def admin_write(
+    request: Request, actor: Annotated[Actor, Depends(admin)], dry_run: bool = False
+) -> Write:
+    """The rules of a write that is an admin's."""
+    return await _write(request, actor, dry_run)
+
+
+async def _write(request: Request, actor: Actor, dry_run: bool) -> Write:
+    headers, running = request.headers, running_of(request)
+    return Write(
+        running=running,
+        actor=actor,
+        now=running.parts.clock(),
+        dry_run=dry_run,
+        if_match=_if_match(headers.get("if-match", "")),
+        key=_key(headers.get("idempotency-key", "")),
+        body_hash=await _body_hash(request),
+        wait_s=_wait_s(headers.get("prefer", ""), running.parts.options.wait_s),
+    )
+
+
+def _if_match(text: str) -> int | None:
+    if text.strip() in ("", "*"):
+        return None
+    match = _ETAG.fullmatch(text.strip())
+    return int(match[1]) if match else NEVER
+
+
+def _key(text: str) -> str:
+    if text and not _KEY.fullmatch(text):
+        raise FieldInvalid("Idempotency-Key", "1 to 255 printable ASCII characters, no spaces")
+    return text
+
+
+def _wait_s(prefer: str, most_s: float) -> float:
+    match = _WAIT.search(prefer)
+    return min(float(match[1]), most_s) if match else 0.0
+
+
+async def _body_hash(request: Request) -> str:
+    told = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return hashlib.sha256(told + await request.body()).hexdigest()
+
+
+def page(
+    page_size: Annotated[int, Query(ge=1, le=500)] = 100,
+    page_token: Annotated[str, Query(max_length=1_024)] = "",
+) -> Page:
+    """Which part of a list."""
+    return Page(page_size, page_token)
+
+
+RunningDep = Annotated[Running, Depends(running_of)]
+PartsDep = Annotated[AppParts, Depends(_parts)]
+DbDep = Annotated[Database, Depends(_db)]
+ViewerDep = Annotated[Actor, Depends(viewer)]
+OperatorDep = Annotated[Actor, Depends(operator)]
+AdminDep = Annotated[Actor, Depends(admin)]
+WriteDep = Annotated[Write, Depends(operator_write)]
+AdminWriteDep = Annotated[Write, Depends(admin_write)]
+PageDep = Annotated[Page, Depends(page)]

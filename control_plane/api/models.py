@@ -1,0 +1,273 @@
+"""Models, their versions and signatures."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from control_plane.api.deps import (
+    AdminWriteDep,
+    Answer,
+    DbDep,
+    PageDep,
+    ViewerDep,
+    WriteDep,
+    etag,
+    json_response,
+)
+from control_plane.api.schemas import (
+    ModelChange,
+    ModelCreate,
+    ModelPath,
+    VersionChange,
+    VersionCreate,
+    VersionPath,
+)
+from control_plane.api.schemas import Query as QueryText
+from control_plane.domain.catalog import MAX_VERSION, Model, Version
+from control_plane.domain.events import Event, EventKind
+from control_plane.services import catalog
+
+router = APIRouter(tags=["models"])
+
+
+@router.post("/models", status_code=201)
+async def create_model(body: ModelCreate, write: WriteDep) -> Response:
+    """Create a model; its base path is fixed from here on."""
+    model = Model(
+        name=body.name,
+        base_path=body.base_path,
+        created_at=write.now,
+        created_by=write.actor.name,
+        description=body.description,
+        owner=body.owner,
+        tags=body.tags,
+    )
+    answer = await write.rehearse(
+        lambda commit: catalog.create_model(write.db, model, force=body.force, commit=commit),
+        lambda made: Answer(
+            201, model_json(made), etag(made.rv) | {"Location": f"/api/v1/models/{made.name}"}
+        ),
+    )
+    return answer.response()
+
+
+@router.get("/models")
+async def list_models(
+    db: DbDep, page: PageDep, _: ViewerDep, q: Annotated[QueryText, Query()] = ""
+) -> Response:
+    """List models whose name or description holds `q`."""
+    found = await catalog.models(db, q, page)
+    return json_response(
+        {"items": [model_json(one) for one in found.items], "next_page_token": found.next}
+    )
+
+
+@router.get("/models/{model}")
+async def get_model(name: ModelPath, db: DbDep, _: ViewerDep) -> Response:
+    """Show a model."""
+    model = await catalog.model(db, name)
+    return json_response(model_json(model), headers=etag(model.rv))
+
+
+@router.patch("/models/{model}")
+async def change_model(name: ModelPath, body: ModelChange, write: WriteDep) -> Response:
+    """Change words about a model."""
+    changes = body.model_dump(exclude_none=True)
+    answer = await write.rehearse(
+        lambda commit: catalog.change_model(
+            write.db,
+            name,
+            changes,
+            expected_rv=write.if_match,
+            event=Event(EventKind.MODEL_CHANGED, write.now, write.actor.name),
+            commit=commit,
+        ),
+        lambda saved: Answer(200, model_json(saved), etag(saved.rv)),
+    )
+    return answer.response()
+
+
+@router.delete("/models/{model}", status_code=204)
+async def delete_model(name: ModelPath, write: AdminWriteDep) -> Response:
+    """Delete a model that no fleet serves, and its versions."""
+    answer = await write.rehearse(
+        lambda commit: catalog.delete_model(
+            write.db,
+            name,
+            expected_rv=write.if_match,
+            event=Event(EventKind.MODEL_DELETED, write.now, write.actor.name),
+            commit=commit,
+        ),
+        lambda _: Answer(204),
+    )
+    return answer.response()
+
+
+@router.post("/models/{model}/versions:scan")
+async def scan_versions(name: ModelPath, write: WriteDep) -> Response:
+    """Register every version that lies under the model's base path."""
+    answer = await write.rehearse(
+        lambda commit: catalog.scan(
+            write.db, name, actor=write.actor.name, now=write.now, commit=commit
+        ),
+        lambda found: Answer(
+            200,
+            {
+                "added": list(found.added),
+                "known": list(found.known),
+                "unreadable": [
+                    {"version": number, "fault": fault}
+                    for number, fault in sorted(found.unreadable.items())
+                ],
+            },
+        ),
+    )
+    return answer.response()
+
+
+@router.post("/models/{model}/versions", status_code=201)
+async def register_version(name: ModelPath, body: VersionCreate, write: WriteDep) -> Response:
+    """Register a version whose files are there."""
+    version = Version(
+        model=name,
+        number=body.version,
+        created_at=write.now,
+        created_by=write.actor.name,
+        description=body.description,
+        tags=body.tags,
+        metrics=body.metrics,
+        source=body.source,
+    )
+    place = f"/api/v1/models/{name}/versions/{body.version}"
+    answer = await write.rehearse(
+        lambda commit: catalog.register(write.db, version, force=body.force, commit=commit),
+        lambda made: Answer(201, version_json(made), etag(made.rv) | {"Location": place}),
+    )
+    return answer.response()
+
+
+@router.get("/models/{model}/versions")
+async def list_versions(name: ModelPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
+    """List a model's versions, the highest first."""
+    found = await catalog.versions(db, name, page)
+    return json_response(
+        {"items": [version_json(one) for one in found.items], "next_page_token": found.next}
+    )
+
+
+@router.get("/models/{model}/versions/{version}")
+async def get_version(name: ModelPath, number: VersionPath, db: DbDep, _: ViewerDep) -> Response:
+    """Show a version."""
+    version = await catalog.version(db, name, number)
+    return json_response(version_json(version), headers=etag(version.rv))
+
+
+@router.patch("/models/{model}/versions/{version}")
+async def change_version(
+    name: ModelPath, number: VersionPath, body: VersionChange, write: WriteDep
+) -> Response:
+    """Change words about a version."""
+    changes = body.model_dump(exclude_none=True)
+    answer = await write.rehearse(
+        lambda commit: catalog.change_version(
+            write.db,
+            (name, number),
+            changes,
+            expected_rv=write.if_match,
+            event=Event(EventKind.VERSION_CHANGED, write.now, write.actor.name),
+            commit=commit,
+        ),
+        lambda saved: Answer(200, version_json(saved), etag(saved.rv)),
+    )
+    return answer.response()
+
+
+@router.delete("/models/{model}/versions/{version}", status_code=204)
+async def delete_version(name: ModelPath, number: VersionPath, write: AdminWriteDep) -> Response:
+    """Forget a version that nothing serves; its files stay."""
+    answer = await write.rehearse(
+        lambda commit: catalog.delete_version(
+            write.db,
+            (name, number),
+            expected_rv=write.if_match,
+            event=Event(EventKind.VERSION_DELETED, write.now, write.actor.name),
+            commit=commit,
+        ),
+        lambda _: Answer(204),
+    )
+    return answer.response()
+
+
+@router.get("/models/{model}/versions/{version}/signatures")
+async def get_signatures(name: ModelPath, number: VersionPath, db: DbDep, _: ViewerDep) -> Response:
+    """Show what a version takes and gives back."""
+    version = await catalog.version(db, name, number)
+    return json_response(dict(version.signatures))
+
+
+@router.get("/models/{model}/versions/{version}/signatures:diff")
+async def diff_signatures(
+    name: ModelPath,
+    number: VersionPath,
+    db: DbDep,
+    _: ViewerDep,
+    against: Annotated[int, Query(ge=0, le=MAX_VERSION)],
+) -> Response:
+    """Say what callers of `against` would notice if this version took its place."""
+    verdict = await catalog.diff(db, name, before=against, after=number)
+    changes = [
+        {
+            "kind": one.kind,
+            "where": one.where,
+            "before": one.before,
+            "after": one.after,
+            "breaking": one.breaking,
+        }
+        for one in verdict.changes
+    ]
+    return json_response({"verdict": verdict.verdict, "changes": changes, "text": verdict.text})
+
+
+@router.get("/models/{model}/versions/{version}/signatures:sample")
+async def sample_request(
+    name: ModelPath,
+    number: VersionPath,
+    db: DbDep,
+    _: ViewerDep,
+    signature: Annotated[QueryText, Query()] = "serving_default",
+) -> Response:
+    """Make a valid `:predict` body."""
+    return json_response(await catalog.sample(db, name, number, signature))
+
+
+def model_json(model: Model) -> dict[str, Any]:
+    """A model, as the API shows it."""
+    return {
+        "name": model.name,
+        "base_path": model.base_path,
+        "description": model.description,
+        "owner": model.owner,
+        "tags": dict(model.tags),
+        "created_at": model.created_at.isoformat(),
+        "created_by": model.created_by,
+    }
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    """A version, as the API shows it; `digest` is "pending" until its files were hashed."""
+    return {
+        "model": version.model,
+        "version": version.number,
+        "status": "broken" if version.fault else "complete",
+        "fault": version.fault,
+        "size_bytes": version.size_bytes,
+        "digest": version.digest or "pending",
+        "fingerprint": version.fingerprint,
+        "signatures": sorted(version.signatures),
+        "description": version.description,
+        "tags": dict(version.tags),
+        "metrics": dict(version.metrics),
+        "source": version.source,
+        "created_at": version.created_at.isoformat(),
+        "created_by": version.created_by,
+    }

@@ -1,0 +1,120 @@
+"""Answers to changes of what is served: work begun, nothing to change, or the plan of a dry run."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from fastapi import Response
+
+from control_plane.api.deps import Answer, Write
+from control_plane.api.parts import Running
+from control_plane.domain.errors import PlanChanged
+from control_plane.domain.rollout import Rollout
+from control_plane.services import rollouts
+from control_plane.services.changes import Call, Keep, Outcome, Plan, Planned, Started, Unchanged
+from control_plane.services.rollout_view import desired_json, rollout_json
+
+_LOOK_S: Final = 2.0  # how often a held answer looks for itself, should the feed be late
+
+
+def call_of(write: Write, reason: str) -> Call:
+    """Who asks for a change, when and why."""
+    return Call(
+        actor=write.actor.name,
+        now=write.now,
+        new_id=write.running.parts.new_id(),
+        reason=reason,
+        dry_run=write.dry_run,
+        if_match=write.if_match,
+    )
+
+
+async def carried_out(
+    write: Write, fleet: str, use_case: Callable[[Keep], Awaitable[Outcome]]
+) -> Response:
+    """Carry a change out once, nudge the loop, and hold the answer as the caller prefers."""
+    answer = await write.once(use_case, outcome_answer)
+    if not write.dry_run:
+        write.running.parts.reconciler.nudge(fleet)
+    return (await held(write, answer)).response()
+
+
+def outcome_answer(outcome: Outcome) -> Answer:
+    """The answer that an outcome gets."""
+    match outcome:
+        case Started(rollout, revision, warnings):
+            headers = {"ETag": f'"{revision.number}"', "Location": f"/api/v1/rollouts/{rollout.id}"}
+            body = {
+                "changed": True,
+                "revision": revision.number,
+                "rollout": rollout_json(rollout),
+                "warnings": list(warnings),
+            }
+            return Answer(202 if rollout.phase.live else 200, body, headers)
+        case Planned(plan):
+            told = {"changed": False, "dry_run": True, "would_change": True}
+            return Answer(200, told | {"plan": plan_json(plan)})
+        case Unchanged():
+            return Answer(200, {"changed": False})
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """A plan; its hash names what would be done, so that a promotion can ask for exactly that."""
+    document = {
+        "fleet": plan.fleet,
+        "kind": str(plan.kind),
+        "from_revision": plan.from_revision,
+        "to_revision": plan.to_revision,
+        "before": {model: one and desired_json(one) for model, one in sorted(plan.before.items())},
+        "after": {model: one and desired_json(one) for model, one in sorted(plan.after.items())},
+        "steps": list(plan.steps),
+        "servers": list(plan.servers),
+        "supersedes": list(plan.supersedes),
+        "unlabelled": {
+            model: {"before": before, "during": during, "after": after}
+            for model, (before, during, after) in sorted(plan.unlabelled.items())
+        },
+        "warnings": list(plan.warnings),
+    }
+    text = json.dumps(document, sort_keys=True)
+    return document | {"plan_hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+async def check_plan(plan_hash: str, rehearsal: Awaitable[Outcome]) -> None:
+    """Let pass what would still be done as it was planned.
+
+    Raises:
+        PlanChanged: the plan is another now.
+    """
+    outcome = await rehearsal
+    if isinstance(outcome, Planned) and plan_json(outcome.plan)["plan_hash"] != plan_hash:
+        raise PlanChanged(plan=plan_json(outcome.plan))
+
+
+async def held(write: Write, answer: Answer) -> Answer:
+    """Hold an answer about work under way until that is over, as `Prefer: wait` asks."""
+    if answer.status != 202 or not write.wait_s:
+        return answer
+    rollout = await until_over(write.running, answer.body["rollout"]["id"], write.wait_s)
+    return replace(
+        answer,
+        status=202 if rollout.phase.live else 200,
+        body=answer.body | {"rollout": rollout_json(rollout)},
+        headers={**answer.headers, "Preference-Applied": "wait"},
+    )
+
+
+async def until_over(running: Running, rollout_id: str, wait_s: float) -> Rollout:
+    """Return a rollout when it is over, or as it stands when the time is."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + wait_s
+    while True:
+        seen = running.feed.seq
+        rollout = await rollouts.show(running.parts.db, rollout_id)
+        left_s = ends_at - loop.time()
+        if not rollout.phase.live or left_s <= 0 or running.feed.closed:
+            return rollout
+        await running.feed.after(seen, min(left_s, _LOOK_S))

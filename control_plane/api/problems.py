@@ -1,0 +1,142 @@
+"""Every error as `application/problem+json` (RFC 9457).
+
+One table gives the status, looked up along the MRO: a new error gets its family's status free.
+"""
+
+import http
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from control_plane.domain import errors
+
+MEDIA_TYPE: Final = "application/problem+json"
+_STATUS: Mapping[type[errors.ControlPlaneError], int] = {
+    errors.Invalid: 422,
+    errors.NotFound: 404,
+    errors.PreconditionFailed: 412,
+    errors.Conflict: 409,
+    errors.NotAuthenticated: 401,
+    errors.Denied: 403,
+    errors.Rejected: 400,
+    errors.Transient: 503,
+    errors.ControlPlaneError: 500,
+}
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "5"},
+    503: {"Retry-After": "1"},
+}
+_MEMBERS = frozenset({"type", "title", "status", "detail", "code", "request_id", "hint"})
+
+
+def status_of(kind: type[errors.ControlPlaneError]) -> int:
+    """Return the HTTP status of an error class: its own or its nearest ancestor's."""
+    return next(_STATUS[cls] for cls in kind.__mro__ if cls in _STATUS)
+
+
+def problem(error: errors.ControlPlaneError, request_id: str) -> Response:
+    """Return the error as a response; its details become members of the problem."""
+    kind = type(error)
+    extra = {key: value for key, value in error.details.items() if key not in _MEMBERS}
+    if error.hint:
+        extra["hint"] = error.hint
+    title = (kind.__doc__ or "").strip().splitlines()[0]
+    return _response(status_of(kind), error.code, title, error.message, request_id, extra)
+
+
+def http_problem(
+    status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem of HTTP's own, such as 404 for an unknown path or 405."""
+    title = http.HTTPStatus(status).phrase
+    code = title.lower().replace(" ", "-")
+    response = _response(status, code, title, detail, request_id, {})
+    response.headers.update(headers or {})
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app, the framework's own included, answer as a problem."""
+    app.add_exception_handler(errors.ControlPlaneError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_crash)
+
+
+def _response(
+    status: int, code: str, title: str, detail: str, request_id: str, extra: Mapping[str, Any]
+) -> Response:
+    body = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **extra,
+    }
+    # ASCII escapes keep a lone surrogate, echoed from the request, from breaking the answer.
+    text = json.dumps(body, default=str)
+    return Response(text, status, headers=dict(_HEADERS.get(status, {})), media_type=MEDIA_TYPE)
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+async def _on_domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ControlPlaneError)  # noqa: S101 - narrows for mypy
+    return problem(error, _request_id(request))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - narrows for mypy
+    return http_problem(error.status_code, error.detail, _request_id(request), error.headers)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - narrows for mypy
+    found = [_field_error(one) for one in error.errors()[:100]]
+    first = found[0]
+    detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+    title = (errors.Invalid.__doc__ or "").strip()
+    return _response(422, "invalid", title, detail, _request_id(request), {"errors": found})
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    del error  # the server logs it; its text may hold what callers should not see
+    text = "the control plane failed; its log has the details under this request id"
+    return http_problem(500, text, _request_id(request))
+
+
+def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
+    message = str(error["msg"])
+    if error["type"] == "json_invalid":
+        context = error.get("ctx", {})
+        return {"field": "", "message": f"the body is not JSON: {context.get('error', message)}"}
+    return {"field": _field_name(error["loc"]), "message": message.removeprefix("Value error, ")}
+
+
+def _field_name(location: Sequence[str | int]) -> str:
+    """`("body", "labels", "stable")` -> `labels.stable`; where it stood is plain from the name."""
+    names = [str(part) for part in location]
+    if names and names[0] in ("body", "path", "query", "header"):
+        names = names[1:]
+    return ".".join(name for name in names if name != "[key]")
+
+
+def explained() -> dict[str, dict[str, object]]:
+    """Every code of our own with its status and meaning."""
+    found: dict[str, dict[str, object]] = {}
+    waiting: list[type[errors.ControlPlaneError]] = [errors.ControlPlaneError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        title = (kind.__doc__ or "").strip().splitlines()[0]
+        found[kind.code] = {"code": kind.code, "status": status_of(kind), "title": title}
+    return found

@@ -1,0 +1,78 @@
+"""Resolve: where a label points. The hot path, so it is plain ASGI: one look into a dict, no more.
+
+Who asks was checked before; every role may read. The framework's own routing would cost several
+times what the answer does.
+"""
+
+from typing import Any, Final
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from control_plane.api import problems
+from control_plane.api.parts import Running
+from control_plane.domain.catalog import NAME_PATTERN
+from control_plane.domain.errors import ControlPlaneError
+from control_plane.services.access import Role
+
+PATH: Final = "/api/v1/fleets/{fleet}/models/{model}/labels/{label}"
+ROLE: Final = Role.VIEWER
+
+
+class Resolve:
+    """Answers from the snapshot."""
+
+    def __init__(self, running: Running) -> None:
+        self._answer = running.resolved.answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the bytes that are ready, or a problem."""
+        asked = scope["path_params"]
+        try:
+            scope["actor"].require(ROLE)
+            body = self._answer(asked["fleet"], asked["model"], asked["label"])
+        except ControlPlaneError as error:
+            await problems.problem(error, scope["request_id"])(scope, receive, send)
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", b"%d" % len(body)),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+def route(running: Running) -> Route:
+    """The route; it goes before all others."""
+    return Route(PATH, Resolve(running), methods=["GET"], name="resolve_label")
+
+
+def openapi_path() -> dict[str, Any]:
+    """What the OpenAPI document says of it."""
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": NAME_PATTERN},
+        }
+        for name in ("fleet", "model", "label")
+    ]
+    return {
+        "get": {
+            "tags": ["resolve"],
+            "summary": "Resolve Label",
+            "description": "Say where a label points and how many servers answer so.",
+            "operationId": "resolve_label",
+            "parameters": parameters,
+            "responses": {
+                "200": {"description": "Where it points"},
+                "404": {"description": "No such fleet, model or label"},
+            },
+        }
+    }

@@ -1,0 +1,57 @@
+"""The config that a server should have at this moment, as TensorFlow Serving takes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from control_plane.domain.errors import NotFound
+from control_plane.domain.state import Config, ModelConfig
+from control_plane.services.sight import look
+from control_plane.serving.config import config_json, config_text
+from control_plane.store import catalog
+from control_plane.store.database import Database, Session
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """One config in both of its forms; without the marker labels, which a push adds."""
+
+    digest: str
+    text: str
+    document: dict[str, Any]
+
+
+async def of_fleet(db: Database, fleet: str) -> ConfigView:
+    """Return what every server of a fleet should have.
+
+    Raises:
+        NotFound: no such fleet.
+    """
+    async with db.read() as s:
+        config, _ = await _wanted(s, fleet)
+    return _view(config)
+
+
+async def of_server(db: Database, fleet: str, server: str) -> ConfigView:
+    """Return what one server should have.
+
+    Raises:
+        NotFound: no such fleet or server.
+    """
+    async with db.read() as s:
+        config, names = await _wanted(s, fleet)
+    if server not in names:
+        raise NotFound(f"the fleet {fleet} has no server {server}", fleet=fleet, server=server)
+    return _view(config)
+
+
+async def _wanted(s: Session, fleet: str) -> tuple[Config, frozenset[str]]:
+    sight = await look(s, fleet)
+    entries = {}
+    for name, target in sorted(sight.targets.items()):
+        model = await catalog.model(s, name)
+        entries[name] = ModelConfig(model.base_path, target.versions, target.labels)
+    return Config(entries), frozenset(one.name for one in sight.servers)
+
+
+def _view(config: Config) -> ConfigView:
+    return ConfigView(config.digest, config_text(config, None, ""), config_json(config, None, ""))

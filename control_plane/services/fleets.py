@@ -1,0 +1,225 @@
+"""Fleets and servers: who must serve the same thing, where they are, and who may push to them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from control_plane.domain.catalog import check_base_path, check_name
+from control_plane.domain.errors import FieldInvalid, StillInUse
+from control_plane.domain.events import Event, EventKind
+from control_plane.domain.fleet import Fleet, Server, ServerFlags
+from control_plane.services.commit import Commit
+from control_plane.store import fleets as store
+from control_plane.store import journal, revisions, rollouts
+from control_plane.store.database import Database, Page, Paged, Session
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})\Z|\[[0-9A-Fa-f:.]{2,45}\]\Z")
+_HINT: Final = "host:port of its gRPC, such as 10.0.0.7:8500 or [fd00::7]:8500"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """A server to register; an empty name is made from the address."""
+
+    address: str
+    name: str = ""
+    rest_address: str = ""
+    take_over: bool = False
+    memory_bytes: int | None = None
+    flags: ServerFlags = field(default_factory=ServerFlags)
+
+
+async def create_fleet(db: Database, fleet: Fleet, *, actor: str, commit: Commit[Fleet]) -> Fleet:
+    """Create a fleet.
+
+    Raises:
+        AlreadyExists: the name is taken.
+        FieldInvalid: a path of `path_map` is not absolute.
+    """
+    checked = replace(fleet, path_map=_path_map(fleet.path_map))
+    async with db.begin() as s:
+        await store.add_fleet(s, checked)
+        event = Event(EventKind.FLEET_CREATED, fleet.created_at, actor, fleet=fleet.name)
+        await journal.append(s, event)
+        await commit(s, checked)
+    return checked
+
+
+async def change_fleet(
+    db: Database,
+    name: str,
+    changes: Mapping[str, Any],
+    *,
+    expected_rv: int | None,
+    event: Event,
+    commit: Commit[Fleet],
+) -> Fleet:
+    """Change a fleet's fields; `event` says who and when.
+
+    Raises:
+        StillInUse: `path_map` changes while something is deployed.
+        PreconditionFailed: it is not at `expected_rv` any more.
+    """
+    async with db.begin() as s:
+        before = await store.lock_fleet(s, name)
+        after = replace(before, **changes)
+        if after.path_map != before.path_map:
+            after = replace(after, path_map=_path_map(after.path_map))
+            await _refuse_while_deployed(s, name)
+        saved = await store.save_fleet(s, after, expected_rv)
+        await journal.append(s, replace(event, fleet=name, data=_told(changes)))
+        await commit(s, saved)
+    return saved
+
+
+async def delete_fleet(
+    db: Database, name: str, *, expected_rv: int | None, event: Event, commit: Commit[None]
+) -> None:
+    """Delete a fleet that has no servers and serves nothing.
+
+    Raises:
+        StillInUse: it has servers, deployments or a live rollout.
+    """
+    async with db.begin() as s:
+        fleet = await store.lock_fleet(s, name)
+        held = [f"server {one.name}" for one in await store.servers(s, name)]
+        held += [f"deployment {model}" for model in await revisions.head(s, name)]
+        held += [f"rollout {one.id}" for one in await rollouts.live(s, name)]
+        if held:
+            raise StillInUse(f"fleet {name} still has {', '.join(held[:5])}", held=held[:100])
+        await store.save_fleet(s, fleet, expected_rv)
+        await store.delete_fleet(s, name)
+        await journal.append(s, replace(event, fleet=name))
+        await commit(s, None)
+
+
+async def add_server(
+    db: Database,
+    fleet: str,
+    request: ServerRequest,
+    *,
+    actor: str,
+    now: datetime,
+    commit: Commit[Server],
+) -> Server:
+    """Register a server; nothing is pushed to it before it is taken over.
+
+    Raises:
+        FieldInvalid: the address is not `host:port`.
+        AlreadyExists: the name, or the address in whatever fleet, is taken.
+    """
+    host, port = _address("address", request.address)
+    if request.rest_address:
+        _address("rest_address", request.rest_address)
+    name = check_name("name", request.name or default_name(host, port))
+    async with db.begin() as s:
+        home = await store.lock_fleet(s, fleet)
+        server = Server(
+            fleet=fleet,
+            name=name,
+            address=request.address,
+            created_at=now,
+            rest_address=request.rest_address,
+            taken_over=request.take_over or home.take_over == "always",
+            memory_bytes=request.memory_bytes,
+            flags=request.flags,
+        )
+        await store.add_server(s, server)
+        data = {"address": server.address, "taken_over": server.taken_over}
+        await journal.append(
+            s, Event(EventKind.SERVER_ADDED, now, actor, fleet=fleet, server=name, data=data)
+        )
+        await commit(s, server)
+    return server
+
+
+async def change_server(
+    db: Database,
+    key: tuple[str, str],
+    changes: Mapping[str, Any],
+    *,
+    expected_rv: int | None,
+    event: Event,
+    commit: Commit[Server],
+) -> Server:
+    """Change a server's fields; `key` is its fleet and name, `event` says who and when."""
+    if changes.get("rest_address"):
+        _address("rest_address", changes["rest_address"])
+    async with db.begin() as s:
+        before = await store.server(s, *key)
+        saved = await store.save_server(s, replace(before, **changes), expected_rv)
+        taken = saved.taken_over and not before.taken_over
+        kind = EventKind.SERVER_TAKEN_OVER if taken else EventKind.SERVER_CHANGED
+        data = _told({name: value for name, value in changes.items() if name != "flags"})
+        await journal.append(s, replace(event, kind=kind, fleet=key[0], server=key[1], data=data))
+        await commit(s, saved)
+    return saved
+
+
+async def remove_server(
+    db: Database,
+    key: tuple[str, str],
+    *,
+    expected_rv: int | None,
+    event: Event,
+    commit: Commit[None],
+) -> None:
+    """Forget a server; the process itself is left as it is."""
+    async with db.begin() as s:
+        await store.lock_fleet(s, key[0])
+        server = await store.server(s, *key)
+        await store.save_server(s, server, expected_rv)
+        await store.delete_server(s, *key)
+        data = {"address": server.address}
+        await journal.append(s, replace(event, fleet=key[0], server=key[1], data=data))
+        await commit(s, None)
+
+
+async def fleet(db: Database, name: str) -> Fleet:
+    """Return a fleet."""
+    async with db.read() as s:
+        return await store.fleet(s, name)
+
+
+async def listed(db: Database, page: Page) -> Paged[Fleet]:
+    """Return a page of fleets."""
+    async with db.read() as s:
+        return await store.fleets(s, page)
+
+
+def default_name(host: str, port: int) -> str:
+    """Make a server's name from its address: `[fd00::7]:8500` -> `fd00--7-8500`."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{host.strip('[]')}-{port}").lstrip(".-")
+
+
+def _address(field_name: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not _HOST.match(host) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise FieldInvalid(field_name, f"{text[:80]!r} is not an address", hint=_HINT)
+    if not 1 <= int(port) <= 65_535:
+        raise FieldInvalid(field_name, f"{port} is not a port", hint=_HINT)
+    return host, int(port)
+
+
+def _path_map(path_map: Mapping[str, str]) -> dict[str, str]:
+    return {_absolute(theirs): _absolute(ours) for theirs, ours in path_map.items()}
+
+
+def _absolute(path: str) -> str:
+    try:
+        return check_base_path(path)
+    except FieldInvalid as error:
+        raise FieldInvalid("path_map", error.message, hint=error.hint) from None
+
+
+async def _refuse_while_deployed(s: Session, fleet: str) -> None:
+    deployed = sorted(await revisions.head(s, fleet))
+    if deployed:
+        text = f"path_map changes only while nothing is deployed; {deployed[0]} is"
+        raise StillInUse(text, deployed=deployed[:100])
+
+
+def _told(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"changed": dict(changes)}

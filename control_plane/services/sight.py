@@ -1,0 +1,82 @@
+"""One consistent look at a fleet: what should be, and what was seen of each server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from control_plane.domain import observed as observing
+from control_plane.domain.fleet import Fleet, Server
+from control_plane.domain.observed import Observed, VersionSeen
+from control_plane.domain.rollout import Rollout
+from control_plane.domain.steps import StepTarget, desired_models
+from control_plane.services.transitions import around
+from control_plane.store import fleets, revisions, rollouts
+from control_plane.store.database import Session
+from control_plane.store.revisions import Head
+
+UNSEEN = Observed()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A fleet as it should be and as it was last seen."""
+
+    fleet: Fleet
+    servers: tuple[Server, ...]
+    observed: Mapping[str, Observed]  # by server; those never looked at are left out
+    said: Mapping[str, Mapping[str, Any]]  # by server: what the loop's last pass concluded
+    last_seen: Mapping[str, datetime]
+    heads: Mapping[str, Head]
+    live: tuple[Rollout, ...]
+    targets: Mapping[str, StepTarget]  # by model: what its servers should serve at this moment
+
+    @property
+    def ours(self) -> tuple[Server, ...]:
+        """The servers that were taken over: those that count."""
+        return tuple(one for one in self.servers if one.taken_over)
+
+    def of(self, server: str) -> Observed:
+        """What is known of a server."""
+        return self.observed.get(server, UNSEEN)
+
+    def rollout_of(self, model: str) -> Rollout | None:
+        """The live rollout of a model, if it has one."""
+        return next((one for one in self.live if model in one.models), None)
+
+    def state(self, server: str, model: str, version: int) -> VersionSeen | None:
+        """How a version was last seen on a server that answers."""
+        seen = self.of(server)
+        return seen.models.get(model, {}).get(version) if seen.reachable else None
+
+    def answers(self, server: str, model: str, label: str, version: int) -> bool:
+        """Whether a label was last seen answering with this version on a server."""
+        seen = self.of(server)
+        points = seen.labels.get(model, {}).get(label) == version
+        return seen.reachable and points and seen.available(model, version)
+
+
+async def look(s: Session, name: str) -> Sight:
+    """Read all of a fleet.
+
+    Raises:
+        NotFound: no such fleet.
+    """
+    fleet = await fleets.fleet(s, name)
+    documents = await fleets.observations(s, name)
+    heads = await revisions.head(s, name)
+    live = await rollouts.live(s, name)
+    return Sight(
+        fleet=fleet,
+        servers=await fleets.servers(s, name),
+        observed={server: observing.from_json(one) for server, one in documents.items()},
+        said=documents,
+        last_seen=await fleets.last_seen(s, name),
+        heads=heads,
+        live=live,
+        targets=desired_models(
+            {model: one.deployment for model, one in heads.items()},
+            [(one, *await around(s, one)) for one in live],
+            {model: one.revision for model, one in heads.items()},
+        ),
+    )
