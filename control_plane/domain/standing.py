@@ -1,0 +1,145 @@
+"""What a server's plan means: to people in one word, to a rollout as a fact about its step."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from control_plane.domain.action import Blocked, Cause, Converged, ModelAction, Plan, Wait
+from control_plane.domain.advance import Reach, ServerFact
+from control_plane.domain.observed import Observed
+from control_plane.domain.revision import Kind
+from control_plane.domain.rollout import Rollout, StepName
+from control_plane.domain.state import Ability
+from control_plane.domain.steps import StepTarget
+
+NOT_LOOKED = ServerFact(Reach.MOVING, "not looked at yet")
+_FINAL = (Cause.LOAD_FAILED, Cause.FILES_BROKEN, Cause.UNABLE)
+_NO_ANSWER = (Ability.UNABLE, Ability.RETRY)
+
+
+class Status(enum.StrEnum):
+    """How a server stands."""
+
+    READY = "ready"  # it serves all that it should, and nothing else
+    CONVERGING = "converging"  # something is still to be done, or is in the way
+    BUSY = "busy"  # a reload waits for a load
+    UNREACHABLE = "unreachable"
+    WEDGED = "wedged"  # only a restart, or a path that it waits for, helps
+    DRIFTED = "drifted"  # somebody else's config was seen there
+    NOT_TAKEN_OVER = "not_taken_over"  # observed, never written to
+
+
+_BY_CAUSE: Mapping[Cause, Status] = {
+    Cause.NOT_TAKEN_OVER: Status.NOT_TAKEN_OVER,
+    Cause.UNREACHABLE: Status.UNREACHABLE,
+    Cause.WEDGED: Status.WEDGED,
+    Cause.POSTPONED: Status.WEDGED,
+    Cause.OTHER_WRITER: Status.DRIFTED,
+}
+
+
+def status(plan: Plan, observed: Observed) -> Status:
+    """Say in one word how a server stands."""
+    action = plan.action
+    if isinstance(action, Blocked) and action.cause in _BY_CAUSE:
+        return _BY_CAUSE[action.cause]
+    if observed.intent is not None and observed.intent.names_added:
+        return Status.BUSY
+    if observed.foreign:
+        return Status.DRIFTED
+    return Status.READY if isinstance(action, Converged) else Status.CONVERGING
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """A plan, what it was made from, and for which steps."""
+
+    plan: Plan
+    observed: Observed
+    targets: Mapping[str, StepTarget]
+    steps: frozenset[str]  # keys of the steps that had begun when it was made
+
+
+def fact(rollout: Rollout, key: str, at: Standpoint | None) -> ServerFact:
+    """Say how far a server is with a rollout's step; plans made for another step say nothing."""
+    if at is None:
+        return NOT_LOOKED
+    action = at.plan.action
+    if isinstance(action, Blocked) and action.cause is Cause.UNREACHABLE:
+        return ServerFact(Reach.UNREACHABLE, action.why)
+    if key not in at.steps:
+        return NOT_LOOKED
+    if not at.plan.models:
+        reach = Reach.BLOCKED if isinstance(action, Blocked) else Reach.MOVING
+        return ServerFact(reach, at.plan.sentence)
+    return _worst(_of_model(rollout, name, at) for name in rollout.models)
+
+
+_ORDER = (Reach.FAILED, Reach.BLOCKED, Reach.MOVING, Reach.REACHED)
+
+
+def _worst(facts: Iterable[ServerFact]) -> ServerFact:
+    return min(facts, key=lambda one: _ORDER.index(one.reach))
+
+
+def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
+    action = at.plan.models.get(name, Converged())
+    if isinstance(action, Converged) or _flipped(rollout, name, at):
+        return ServerFact(Reach.REACHED, "done")
+    if not isinstance(action, Blocked):
+        return ServerFact(Reach.MOVING, _words(action))
+    if action.cause not in _FINAL:
+        return ServerFact(Reach.BLOCKED, action.why)
+    if action.cause is Cause.FILES_BROKEN:
+        return ServerFact(Reach.FAILED, action.why, action.why)
+    text = _failure(name, _needed(rollout, name, at), at.observed)
+    if text is None:
+        return ServerFact(Reach.MOVING, action.why)
+    failed = "cannot answer" if action.cause is Cause.UNABLE else "failed to load"
+    return ServerFact(Reach.FAILED, f"{name} {failed}", text)
+
+
+def _words(action: ModelAction) -> str:
+    return "" if isinstance(action, Converged) else action.why
+
+
+def _rolls_back(rollout: Rollout) -> bool:
+    step = rollout.step
+    return rollout.kind is Kind.ROLLBACK and step is not None and step.name is StepName.PROMOTE
+
+
+def _flipped(rollout: Rollout, name: str, at: Standpoint) -> bool:
+    """Whether a rollback has its labels; what it leaves may be as broken as it likes."""
+    target, verified = at.targets.get(name), at.observed.verified
+    if not _rolls_back(rollout) or target is None or verified is None:
+        return False
+    held = verified.config.models.get(name)
+    there = all(at.observed.available(name, version) for version in target.labels.values())
+    return held is not None and there and dict(held.labels) == dict(target.labels)
+
+
+def _needed(rollout: Rollout, name: str, at: Standpoint) -> frozenset[int]:
+    """The versions without which the step cannot be reached."""
+    target = at.targets.get(name)
+    if target is None:
+        return frozenset()
+    return frozenset(target.labels.values()) if _rolls_back(rollout) else target.versions
+
+
+def _failure(name: str, versions: frozenset[int], observed: Observed) -> str | None:
+    """TensorFlow Serving's own text about the first of the versions that failed."""
+    for version in sorted(versions, reverse=True):
+        seen = observed.models.get(name, {}).get(version)
+        if seen is None:
+            continue
+        if seen.failed:
+            return seen.error
+        if seen.able is not None and seen.able.ability in _NO_ANSWER:
+            return seen.able.text
+    return None
+
+
+def waits(plan: Plan) -> tuple[Wait, ...]:
+    """Everything that a plan waits for."""
+    found = (plan.action, *plan.models.values())
+    return tuple(one for one in found if isinstance(one, Wait))
