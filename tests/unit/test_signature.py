@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.signature import (
@@ -143,11 +143,13 @@ signatures = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(signatures)
 def test_json_keeps_everything(given_: Signatures) -> None:
     assert from_json(to_json(given_)) == given_
 
 
+@settings(deadline=None)
 @given(signatures, signatures)
 def test_the_verdict_is_breaking_exactly_if_a_change_is(old: Signatures, new: Signatures) -> None:
     judged = diff(old, new)

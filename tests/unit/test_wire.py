@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.errors import PredictionFailed, PredictionRefused
@@ -296,6 +296,7 @@ def exact(dtype: str, value: Any) -> Any:
     return value
 
 
+@settings(deadline=None)
 @given(typed_values())
 def test_a_value_survives_the_way_to_a_tensor_and_back(typed: tuple[str, Any]) -> None:
     dtype, value = typed
@@ -304,6 +305,7 @@ def test_a_value_survives_the_way_to_a_tensor_and_back(typed: tuple[str, Any]) -
     assert same(value, exact(dtype, answer["outputs"]))
 
 
+@settings(deadline=None)
 @given(typed_values(), st.integers(1, 3))
 def test_rows_come_back_as_the_rows_that_were_sent(typed: tuple[str, Any], count: int) -> None:
     dtype, value = typed
@@ -314,6 +316,7 @@ def test_rows_come_back_as_the_rows_that_were_sent(typed: tuple[str, Any], count
     assert same([value] * count, exact(dtype, answer["predictions"]))
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_survive_as_base64(raw: bytes) -> None:
     body = {"inputs": {"image_bytes": [{"b64": base64.b64encode(raw).decode()}]}}
