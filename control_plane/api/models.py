@@ -25,7 +25,7 @@ from control_plane.api.schemas import (
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.catalog import MAX_VERSION, Model, Version
 from control_plane.domain.events import Event, EventKind
-from control_plane.services import catalog
+from control_plane.services import catalog, policies
 
 router = APIRouter(tags=["models"])
 
@@ -116,12 +116,15 @@ async def scan_versions(name: ModelPath, write: WriteDep) -> Response:
                 "added": list(found.added),
                 "known": list(found.known),
                 "unreadable": [
-                    {"version": number, "fault": fault}
-                    for number, fault in sorted(found.unreadable.items())
+                    {"name": one, "version": _number(one), "fault": fault}
+                    for one, fault in sorted(found.unreadable.items())
                 ],
             },
         ),
     )
+    if not write.dry_run:
+        for fleet in await policies.follow(write.db, name, write.now, write.running.parts.new_id):
+            write.running.parts.reconciler.nudge(fleet)
     return answer.response()
 
 
@@ -238,6 +241,10 @@ async def sample_request(
 ) -> Response:
     """Make a valid `:predict` body."""
     return json_response(await catalog.sample(db, name, number, signature))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def model_json(model: Model) -> dict[str, Any]:

@@ -49,7 +49,9 @@ class Resolve:
 
 def route(running: Running) -> Route:
     """The route; it goes before all others."""
-    return Route(PATH, Resolve(running), methods=["GET"], name="resolve_label")
+    made = Route(PATH, Resolve(running), methods=["GET"], name="resolve_label")
+    made.methods = {"GET"}  # without HEAD, as the other routes
+    return made
 
 
 def openapi_path() -> dict[str, Any]:

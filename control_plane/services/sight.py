@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from control_plane.domain import observed as observing
 from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.observed import Observed, VersionSeen
+from control_plane.domain.record import from_json
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import StepTarget, desired_models
 from control_plane.services.transitions import around
@@ -69,7 +69,7 @@ async def look(s: Session, name: str) -> Sight:
     return Sight(
         fleet=fleet,
         servers=await fleets.servers(s, name),
-        observed={server: observing.from_json(one) for server, one in documents.items()},
+        observed={server: from_json(one) for server, one in documents.items()},
         said=documents,
         last_seen=await fleets.last_seen(s, name),
         heads=heads,

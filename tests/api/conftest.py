@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import ApiOptions, AppParts, create_app
-from control_plane.serving.client import GrpcModelServer
 from control_plane.services import access
 from control_plane.services.access import Role, TokenRequest
 from control_plane.services.commit import nothing_more
+from control_plane.serving.client import GrpcModelServer
 from control_plane.store.database import Database
 from tests.databases import sqlite_url
 
