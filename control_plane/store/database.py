@@ -45,17 +45,18 @@ class Paged(Generic[T]):
 class Database:
     """A connection to the store; close it when done."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._turn = asyncio.Lock() if writer.dialect.name == "sqlite" else None
+    def __init__(self, opened: engines.Engines, busy_s: float) -> None:
+        self._engines = opened
+        self._busy_s = busy_s
+        self._turn = asyncio.Lock() if opened.writer.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Return the database at `url`; nothing is sent before the first transaction."""
-        where = engines.address(url)
-        writer = engines.writing(where)
-        return cls(writer, engines.reading(where, writer))
+    def open(cls, url: str, *, busy_s: float = engines.BUSY_S) -> Self:
+        """Return the database at `url`; nothing is sent before the first transaction.
+
+        A statement waits `busy_s` for another's lock, and a transaction as long to begin.
+        """
+        return cls(engines.connect(engines.address(url), busy_s), busy_s)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Session]:
@@ -66,14 +67,14 @@ class Database:
         """
         async with self._queued():
             with translated():
-                async with _session(self._writer) as session, session.begin():
+                async with _session(self._engines.writer) as session, session.begin():
                     yield session
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Session]:
         """Run a read-only transaction that sees one snapshot."""
         with translated():
-            async with _session(self._reader) as session, session.begin():
+            async with _session(self._engines.reader) as session, session.begin():
                 yield session
 
     async def now(self, s: Session) -> datetime:
@@ -83,8 +84,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        await self._engines.close()
 
     @asynccontextmanager
     async def _queued(self) -> AsyncIterator[None]:
@@ -92,7 +92,7 @@ class Database:
             yield
             return
         try:
-            async with asyncio.timeout(2 * engines.BUSY_S):
+            async with asyncio.timeout(self._busy_s):
                 await self._turn.acquire()
         except TimeoutError:
             raise StoreBusy("The database is busy: other writes are in progress.") from None

@@ -5,11 +5,15 @@ with which statement its transactions begin, so that writers take the write lock
 never have to upgrade a read lock.
 """
 
+import asyncio
 import json
 import sqlite3
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -26,10 +30,7 @@ _DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 # A leader that freezes inside a transaction must lose its locks within half a lease.
-_POSTGRES_SETTINGS = (
-    "-c idle_in_transaction_session_timeout=2500"
-    f" -c lock_timeout={int(BUSY_S * 1000)} -c timezone=UTC"
-)
+_POSTGRES_SETTINGS = "-c idle_in_transaction_session_timeout=2500 -c timezone=UTC"
 
 
 def dumps(value: Any) -> str:
@@ -68,27 +69,49 @@ def address(url: str) -> URL:
     return found
 
 
-def writing(where: URL) -> AsyncEngine:
-    """Return the engine for write transactions; SQLite gets exactly one connection."""
-    if where.drivername != "sqlite":
-        return create_async_engine(where, pool_size=10, max_overflow=10, **_postgres_options(where))
-    return _sqlite(where, begin="BEGIN IMMEDIATE", pool_size=1, read_only=False)
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engine of the write transactions and that of the read transactions."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+    threads: set[Thread] = field(default_factory=set)  # one per SQLite connection
+
+    async def close(self) -> None:
+        """Close every connection and wait for their threads.
+
+        A connection that was abandoned, by a cancellation say, ends its thread a little later;
+        that thread must not find its event loop closed.
+        """
+        await self.reader.dispose()
+        await self.writer.dispose()
+        for thread in tuple(self.threads):
+            await asyncio.to_thread(thread.join, BUSY_S)
 
 
-def reading(where: URL, writer: AsyncEngine) -> AsyncEngine:
-    """Return the engine for read transactions, each of which sees one snapshot."""
-    if where.drivername != "sqlite":
-        return writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return _sqlite(where, begin="BEGIN", pool_size=8, read_only=True)
+def connect(where: URL, busy_s: float) -> Engines:
+    """Return the engines for a database; SQLite gets exactly one connection that writes.
+
+    A read transaction sees one snapshot.
+    """
+    if where.drivername == "sqlite":
+        threads: set[Thread] = set()
+        reader = _sqlite(where, "BEGIN", threads, pool_size=8, busy_s=busy_s)
+        writer = _sqlite(where, "BEGIN IMMEDIATE", threads, pool_size=1, busy_s=busy_s)
+        return Engines(writer, reader, threads)
+    options = _postgres_options(where, busy_s)
+    writer = create_async_engine(where, pool_size=10, max_overflow=10, **options)
+    snapshots = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return Engines(writer, writer.execution_options(**snapshots))
 
 
 def blocking(where: URL, *, read_only: bool) -> Engine:
     """Return a blocking engine for schema work; a writing one waits long for another upgrade."""
     if where.drivername != "sqlite":
-        return create_engine(where, pool_size=1, **_postgres_options(where))
-    engine = create_engine(where, connect_args=_sqlite_arguments())
+        return create_engine(where, pool_size=1, **_postgres_options(where, BUSY_S))
+    engine = create_engine(where, connect_args={"isolation_level": None})
     begin, busy_s = ("BEGIN", BUSY_S) if read_only else ("BEGIN IMMEDIATE", 60.0)
-    _prepare(engine, begin=begin, read_only=read_only, busy_s=busy_s)
+    _prepare(engine, begin, busy_s)
     return engine
 
 
@@ -97,24 +120,29 @@ def file_of(where: URL) -> Path | None:
     return Path(where.database or "").resolve() if where.drivername == "sqlite" else None
 
 
-def _sqlite(where: URL, *, begin: str, pool_size: int, read_only: bool) -> AsyncEngine:
+def _sqlite(
+    where: URL, begin: str, threads: set[Thread], *, pool_size: int, busy_s: float
+) -> AsyncEngine:
+    async def connected() -> aiosqlite.Connection:
+        connection = aiosqlite.connect(where.database or "", isolation_level=None)
+        connection._thread.daemon = True
+        threads.difference_update([one for one in threads if not one.is_alive()])
+        threads.add(connection._thread)
+        return await connection
+
     engine = create_async_engine(
         where.set(drivername="sqlite+aiosqlite"),
-        connect_args=_sqlite_arguments(),
+        async_creator=connected,
         json_serializer=dumps,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=2 * BUSY_S,
+        pool_timeout=busy_s,
     )
-    _prepare(engine.sync_engine, begin=begin, read_only=read_only, busy_s=BUSY_S)
+    _prepare(engine.sync_engine, begin, busy_s)
     return engine
 
 
-def _sqlite_arguments() -> dict[str, Any]:
-    return {"isolation_level": None, "timeout": BUSY_S}
-
-
-def _prepare(engine: Engine, *, begin: str, read_only: bool, busy_s: float) -> None:
+def _prepare(engine: Engine, begin: str, busy_s: float) -> None:
     mode = journal_mode(sqlite3.sqlite_version_info)
 
     def connected(connection: Any, _record: Any) -> None:
@@ -125,7 +153,7 @@ def _prepare(engine: Engine, *, begin: str, read_only: bool, busy_s: float) -> N
             raise StoreBusy(f"SQLite did not change its journal mode to {mode}; is it in use?")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
-        if read_only:
+        if begin == "BEGIN":
             cursor.execute("PRAGMA query_only = ON")
         cursor.close()
 
@@ -136,15 +164,16 @@ def _prepare(engine: Engine, *, begin: str, read_only: bool, busy_s: float) -> N
     event.listen(engine, "begin", begun)
 
 
-def _postgres_options(where: URL) -> dict[str, Any]:
+def _postgres_options(where: URL, busy_s: float) -> dict[str, Any]:
     own = where.query.get("options", "")
-    options = own if isinstance(own, str) else " ".join(own)
+    given = own if isinstance(own, str) else " ".join(own)
+    settings = f"{_POSTGRES_SETTINGS} -c lock_timeout={int(busy_s * 1000)} {given}"
     return {
         "json_serializer": dumps,
         "pool_pre_ping": True,
-        "pool_timeout": 2 * BUSY_S,
+        "pool_timeout": busy_s,
         "connect_args": {
-            "options": f"{_POSTGRES_SETTINGS} {options}".strip(),
+            "options": settings.strip(),
             "connect_timeout": int(BUSY_S),
             "tcp_user_timeout": int(2 * BUSY_S * 1000),
         },

@@ -12,7 +12,6 @@ from control_plane.domain.errors import (
     Invalid,
     NotFound,
     SchemaMismatch,
-    StillInUse,
     StoreBusy,
 )
 
@@ -64,8 +63,6 @@ def _integrity(error: IntegrityError) -> ControlPlaneError:
     text = str(error.orig).splitlines()[0]
     if "foreign key" not in text.lower():
         return AlreadyExists(f"Something of this name exists already ({text}).")
-    if (error.statement or "").lstrip().upper().startswith("DELETE"):
-        return StillInUse(f"Something else still refers to it ({text}).")
     return NotFound(f"It refers to something that does not exist ({text}).")
 
 
