@@ -268,14 +268,15 @@ def expanded(
 ) -> Deployment | NothingToChange:
     """Return the deployment with what its policy takes, joined with what is labelled or kept.
 
-    A number above `stable` that is not in the deployment yet waits for a person unless `auto_load`.
+    A number above `stable` that is not in the deployment yet waits for a person unless `auto_load`;
+    one that was rolled back from does not come back, as callers without a label would get it.
     """
     if isinstance(current.policy, Specific):
         return NothingToChange(current)
     stable = current.labels.get(STABLE)
-    allowed = set(registered)
+    allowed = set(registered) - rolled_back_from(history)
     if not current.policy.auto_load and stable is not None:
-        allowed = {v for v in registered if v <= stable or v in current.versions}
+        allowed = {v for v in allowed if v <= stable or v in current.versions}
     taken = _taken(current.policy, allowed)
     good = [v for v in _versions(history) if v not in rolled_back_from(history) and v != stable]
     held = current.versions & {*good[: current.keep_previous]}

@@ -250,6 +250,12 @@ def test_a_policy_takes_the_highest_versions_and_what_is_held() -> None:
     assert changed(expanded(auto, {1, 2, 3, 4}, verified(1))).versions == {1, 3, 4}
 
 
+def test_a_policy_does_not_bring_back_what_was_rolled_back_from() -> None:
+    before = Deployment("m", frozenset({2}), {"stable": 2}, Latest(2, auto_load=True))
+    after = changed(expanded(before, {1, 2, 3}, verified(3, 2, bad=(3,))))
+    assert after.versions == {1, 2}
+
+
 def test_a_policy_for_all_takes_all_below_stable() -> None:
     before = Deployment("m", frozenset({3}), {"stable": 3}, All())
     assert changed(expanded(before, {1, 2, 3, 4}, ())).versions == {1, 2, 3}
