@@ -5,10 +5,12 @@ Options of `tfsctl serve` and `tfsctl up` override them. `docs/settings.md` list
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from control_plane.domain.errors import FieldInvalid
 
 PREFIX = "TFSCTL_"
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -30,6 +32,9 @@ class Settings(BaseSettings):
     port: Annotated[
         int, Field(ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
     ] = 8080
+    workers: Annotated[
+        int, Field(ge=1, le=1, description="Number of processes; one, in this version.")
+    ] = 1
     auth: Annotated[
         Literal["on", "off"],
         Field(description="`on`: calls under `/api/v1` need a bearer token; `off`: loopback only."),
@@ -93,6 +98,21 @@ class Settings(BaseSettings):
     def admin_token_file(self) -> Path:
         """Where the first admin token is written."""
         return self.data_dir / "admin-token"
+
+
+def load(**given: Any) -> Settings:
+    """Read the environment; what was given and is not None overrides it.
+
+    Raises:
+        FieldInvalid: a setting is not valid.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "auth"
+        text = first["msg"].removeprefix("Value error, ")
+        raise FieldInvalid(name, text, hint=f"option or {PREFIX}{name.upper()}") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -2,23 +2,23 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 
 LogFormat = Literal["auto", "json", "console"]
 
 
-def configure_logging(level: str, form: LogFormat) -> None:
-    """Send our log, and what libraries log, to stderr in one form."""
+def configure_logging(level: str, form: LogFormat, out: TextIO = sys.stderr) -> None:
+    """Send our log, and what libraries log, to one place in one form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    console = form == "console" or (form == "auto" and out.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -27,7 +27,7 @@ def configure_logging(level: str, form: LogFormat) -> None:
     structlog.configure(
         processors=[*shared, *last, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -37,6 +37,8 @@ def configure_logging(level: str, form: LogFormat) -> None:
             renderer,
         ],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=number, force=True)
+    for chatty in ("alembic", "uvicorn.error", "httpx"):
+        logging.getLogger(chatty).setLevel(max(number, logging.WARNING))

@@ -85,7 +85,7 @@ class Fleet(TypedDict):
     storage: str
     take_over: str
     max_unavailable: int
-    head: NotRequired[int]
+    revision: int
 
 
 class Server(TypedDict):
@@ -97,6 +97,42 @@ class Server(TypedDict):
     sentence: str
     last_seen_at: str | None
     models: Any
+
+
+class Step(TypedDict):
+    """One part of a rollout."""
+
+    name: str
+    phase: str
+    servers: list[str]
+    started_at: str | None
+    ended_at: str | None
+    evidence: Mapping[str, Any]
+
+
+class Rollout(TypedDict):
+    """The journey of a deployment from one revision to the next."""
+
+    id: str
+    fleet: str
+    model: str  # "" in a group
+    models: list[str]
+    kind: str
+    label: str
+    from_revision: int
+    to_revision: int
+    phase: str
+    live: bool
+    sentence: str
+    steps: list[Step]
+    laggards: list[str]
+    error: str
+    actor: str
+    reason: str
+    superseded_by: str
+    created_at: str
+    deadline_at: str
+    ended_at: str | None
 
 
 class LabelState(TypedDict):
@@ -125,44 +161,21 @@ class Deployment(TypedDict):
     versions: list[int]
     labels: Mapping[str, int]
     policy: Mapping[str, Any]
+    keep_previous: int
     unlabelled_version: int | None
     status: DeploymentStatus
-    rollout: str | None
+    rollout: Rollout | None
     updated_at: str
     updated_by: str
-
-
-class Step(TypedDict):
-    """One part of a rollout."""
-
-    name: str
-    phase: str
-    servers: list[str]
-    started_at: str | None
-    ended_at: str | None
-    evidence: Mapping[str, Any]
-
-
-class Rollout(TypedDict):
-    """The journey of a deployment from one revision to the next."""
-
-    id: str
-    fleet: str
-    model: str
-    from_revision: int
-    to_revision: int
-    phase: str
-    sentence: str
-    steps: list[Step]
-    error: NotRequired[str]
-    laggards: NotRequired[list[str]]
 
 
 class Started(TypedDict, total=False):
     """The answer to a write of desired state: a rollout, nothing to change, or a dry run's plan."""
 
-    rollout: Rollout | None
     changed: bool
+    rollout: Rollout
+    revision: int
+    warnings: list[str]
 
 
 class Revision(TypedDict):
@@ -175,6 +188,7 @@ class Revision(TypedDict):
     actor: str
     reason: str
     created_at: str
+    changes: Mapping[str, Any]
 
 
 class Resolved(TypedDict):
@@ -190,19 +204,19 @@ class Resolved(TypedDict):
 
 
 class Event(TypedDict):
-    """One record of the journal."""
+    """One record of the journal; what it does not concern is left out."""
 
     seq: int
     kind: str
     at: str
     actor: str
-    fleet: str
-    model: str
-    server: str
-    rollout: str
-    revision: int
-    reason: str
-    data: Mapping[str, Any]
+    fleet: NotRequired[str]
+    model: NotRequired[str]
+    server: NotRequired[str]
+    rollout: NotRequired[str]
+    revision: NotRequired[int]
+    reason: NotRequired[str]
+    data: NotRequired[Mapping[str, Any]]
 
 
 class Token(TypedDict):

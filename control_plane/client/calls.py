@@ -301,7 +301,7 @@ def rollout(rollout_id: str) -> Call[Rollout]:
     return Call("GET", path_of("rollouts", rollout_id))
 
 
-def steer(rollout_id: str, verb: str, reason: str = "") -> Call[Any]:
+def steer(rollout_id: str, verb: str, reason: str = "") -> Call[Started]:
     """Pause, resume, abort, approve, reject or retry a rollout."""
     return Call("POST", path_of("rollouts", f"{rollout_id}:{verb}"), body=given(reason=reason))
 

@@ -12,11 +12,10 @@ from control_plane.client import calls
 from control_plane.client.answers import Event, Paged, Rollout
 from control_plane.client.call import Call
 from control_plane.client.conversation import Outcome, Pause, answer, converse
-from control_plane.client.errors import Unreachable, WaitedTooLong
+from control_plane.client.errors import WaitedTooLong
 from control_plane.client.sse import Parser
 
 T = TypeVar("T")
-LIVE = frozenset({"pending", "progressing", "waiting", "paused"})
 _POLL_S = 0.2
 _RECONNECT_S = 1.0
 _STREAM_TIMEOUT = httpx.Timeout(10, read=60)  # a stream sends a heartbeat far more often
@@ -71,7 +70,7 @@ class Client:
         while True:
             rollout = self.send(calls.rollout(rollout_id))
             yield rollout
-            if rollout["phase"] not in LIVE:
+            if not rollout["live"]:
                 return
             if until is not None and time.monotonic() > until:
                 raise WaitedTooLong(rollout, timeout_s or 0)
@@ -122,7 +121,8 @@ class Client:
                 response.read()
                 answer(response)
             for line in response.iter_lines():
-                if (event := parser.feed(line)) is not None:
+                event = parser.feed(line)
+                if event is not None and event.kind == "message":
                     yield cast("Event", event.data)
 
 
@@ -176,7 +176,7 @@ class AsyncClient:
         while True:
             rollout = await self.send(calls.rollout(rollout_id))
             yield rollout
-            if rollout["phase"] not in LIVE:
+            if not rollout["live"]:
                 return
             if until is not None and time.monotonic() > until:
                 raise WaitedTooLong(rollout, timeout_s or 0)
@@ -228,8 +228,6 @@ class AsyncClient:
                 await response.aread()
                 answer(response)
             async for line in response.aiter_lines():
-                if (event := parser.feed(line)) is not None:
+                event = parser.feed(line)
+                if event is not None and event.kind == "message":
                     yield cast("Event", event.data)
-
-
-__all__ = ["LIVE", "AsyncClient", "Client", "Unreachable"]

@@ -1,0 +1,252 @@
+"""The composition root: settings in, a running control plane out.
+
+Clocks and randomness enter here.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+import control_plane
+from control_plane import telemetry
+from control_plane.api.app import create_app
+from control_plane.api.parts import ApiOptions, AppParts
+from control_plane.domain.errors import Conflict
+from control_plane.reconcile.loop import Options, Reconciler
+from control_plane.services import access
+from control_plane.serving.client import GrpcModelServer
+from control_plane.settings import Settings
+from control_plane.store import files, schema
+from control_plane.store.database import Database
+from control_plane.store.schema import Migration
+
+log = structlog.get_logger()
+
+
+def clock() -> datetime:
+    """Return the time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Return a short random id."""
+    return secrets.token_hex(6)
+
+
+def new_secret() -> str:
+    """Return 256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def serve(settings: Settings) -> None:
+    """Run the control plane until it is told to end.
+
+    Raises:
+        Conflict: the port is taken, or another process serves this SQLite database.
+        SchemaMismatch: the schema is not the one needed, and `migrate` is off.
+    """
+    telemetry.configure_logging(settings.log_level, settings.log_format)
+    uvloop.run(_serve(settings))
+
+
+def upgrade(settings: Settings) -> str:
+    """Bring the database's schema up to date; return the newest migration's id."""
+    _make_home(settings)
+    return schema.upgrade(settings.url)
+
+
+def schema_version(settings: Settings) -> str:
+    """Return which migration the database is at."""
+    return schema.current(settings.url)
+
+
+def migrations() -> Sequence[Migration]:
+    """Return every migration, the oldest first."""
+    return schema.history()
+
+
+def backup(settings: Settings, file: Path) -> None:
+    """Copy a SQLite database while it is in use."""
+    files.backup(settings.url, file)
+
+
+@dataclass(slots=True)
+class Running:
+    """A control plane that serves."""
+
+    url: str
+    ended: asyncio.Task[None]  # done when it was told to end and did
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Serve until the block ends; `url` answers from the block's first line on."""
+    listener = listen(settings.host, settings.port)
+    told_to_end = asyncio.Event()
+    async with _composed(settings, told_to_end.set) as app:
+        server = uvicorn.Server(_server_config(app, settings))
+        ended = asyncio.create_task(_serve_until(server, listener, told_to_end))
+        try:
+            while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
+                await asyncio.sleep(0.01)
+            yield Running(_url(listener), ended)
+        finally:
+            server.should_exit = True
+            await ended
+
+
+async def _serve_until(
+    server: uvicorn.Server, listener: socket.socket, told_to_end: asyncio.Event
+) -> None:
+    async def end() -> None:
+        await told_to_end.wait()
+        server.should_exit = True
+
+    ending = asyncio.create_task(end())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ending.cancel()
+
+
+def end_by_signals_in_order() -> None:
+    """Let the server's own handling of SIGINT and SIGTERM be the only one.
+
+    It hands the signal on after its own shutdown, when the loop and the store are still to close.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket.
+
+    Raises:
+        Conflict: the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        text = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise Conflict(text, hint="choose another with --port") from None
+    return listener
+
+
+async def _serve(settings: Settings) -> None:
+    end_by_signals_in_order()
+    async with running(settings) as control:
+        log.info("control plane serves", url=control.url, pid=os.getpid(), auth=settings.auth)
+        await control.ended
+    log.info("control plane ended")
+
+
+@asynccontextmanager
+async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncIterator[ASGIApp]:
+    """Open everything in order, and close it in the opposite one."""
+    _make_home(settings)
+    with files.hold(settings.url):
+        await asyncio.to_thread(_prepare_schema, settings)
+        db = Database.open(settings.url)
+        reconciler = Reconciler(db, GrpcModelServer, clock, _loop_options(settings))
+        try:
+            if settings.auth == "on":
+                await _first_admin(db, settings.admin_token_file)
+            app = create_app(_parts(settings, db, reconciler, shut_down))
+            await reconciler.start()
+            yield app
+        finally:
+            await reconciler.stop()
+            await db.close()
+
+
+def _parts(
+    settings: Settings, db: Database, reconciler: Reconciler, shut_down: Callable[[], None]
+) -> AppParts:
+    return AppParts(
+        db=db,
+        auth_required=settings.auth == "on",
+        reconciler=reconciler,
+        connect=GrpcModelServer,
+        clock=clock,
+        new_id=new_id,
+        new_secret=new_secret,
+        registry=CollectorRegistry(),
+        version=control_plane.__version__,
+        shut_down=shut_down,
+        options=ApiOptions(
+            docs=settings.api_docs,
+            body_bytes=settings.body_bytes,
+            predict_body_bytes=settings.predict_body_bytes,
+            predict_timeout_s=settings.predict_timeout_s,
+            streams=settings.event_streams,
+            wait_s=settings.wait_s,
+            shutdown_key=settings.shutdown_key,
+        ),
+    )
+
+
+def _loop_options(settings: Settings) -> Options:
+    return Options(observe_interval_s=settings.observe_interval_s, sweep_s=settings.sweep_s)
+
+
+def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+
+
+def _make_home(settings: Settings) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _prepare_schema(settings: Settings) -> None:
+    if settings.migrate:
+        schema.upgrade(settings.url)
+    else:
+        schema.check(settings.url)
+
+
+async def _first_admin(db: Database, file: Path) -> None:
+    """Write the first admin token aside before the database knows it, so that none is lost."""
+    secret = new_secret()
+    id_ = new_id()
+    aside = file.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(f"cp_{id_}_{secret}\n")
+    made = await access.first_admin(db, id_=id_, secret=secret, now=clock())
+    if made is None:
+        aside.unlink()
+        return
+    aside.rename(file)
+    log.info("the first admin token is in a file", file=str(file), name=made.token.name)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

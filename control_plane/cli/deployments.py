@@ -1,0 +1,145 @@
+"""`tfsctl deploy`, `retire`, `undeploy`, `promote`, `rollback`: what a fleet should serve."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.options import Change, Journey, Target, grouped
+from control_plane.cli.registry import ModelName, pairs
+from control_plane.cli.session import confirm, session, start
+from control_plane.client import calls
+from control_plane.client.calls import DeploymentSpec, Promotion, Rollback
+
+commands = typer.Typer()
+LabelName = Annotated[str, typer.Option("--label", help="the label to move")]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where a promotion goes."""
+
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", help="the version to move the label to")
+    ] = None
+    label: LabelName = "stable"
+    from_label: Annotated[
+        str, typer.Option("--from", help="move it to where this label points, instead")
+    ] = ""
+    expect: Annotated[
+        int | None, typer.Option(help="refuse unless the label points to this version now")
+    ] = None
+    plan_hash: Annotated[str, typer.Option(help="refuse if the plan is not this one")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How far a rollback goes; without any, to the version before."""
+
+    label: LabelName = "stable"
+    to_version: Annotated[int | None, typer.Option(help="back to this version")] = None
+    to_revision: Annotated[int | None, typer.Option(help="back to where this revision had it")] = (
+        None
+    )
+    to_time: Annotated[str, typer.Option(help="back to where it was then (RFC 3339)")] = ""
+    wait: Annotated[bool, typer.Option(help="wait until the rollout is over")] = True
+
+
+@commands.command("deploy")
+@grouped
+def deploy(
+    model: ModelName,
+    versions: Annotated[str, typer.Option(help="versions to load, with commas: 1,2")],
+    target: Target,
+    change: Change,
+    journey: Journey,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="LABEL=VERSION; may be repeated")
+    ] = None,
+) -> None:
+    """Say by hand what the fleet should serve of a model."""
+    spec = DeploymentSpec(
+        [_number(one, "--versions") for one in versions.split(",")],
+        {name: _number(one, "--label") for name, one in pairs(label, "--label").items()},
+        reason=change.reason,
+        force=journey.force,
+        supersede=journey.supersede,
+        allow_breaking=journey.allow_breaking,
+    )
+    with session(target) as here:
+        start(here, calls.deploy(here.fleet, model, spec), change, journey)
+
+
+@commands.command("retire")
+@grouped
+def retire(
+    model: ModelName,
+    versions: Annotated[
+        list[int], typer.Argument(metavar="VERSION...", help="versions that no label points to")
+    ],
+    target: Target,
+    change: Change,
+    journey: Journey,
+) -> None:
+    """Unload versions."""
+    with session(target) as here:
+        call = calls.retire(here.fleet, model, versions, change.reason)
+        start(here, call, change, journey)
+
+
+@commands.command("undeploy")
+@grouped
+def undeploy(model: ModelName, target: Target, change: Change, journey: Journey) -> None:
+    """Serve nothing of a model any more."""
+    with session(target) as here:
+        confirm(f"Unload every version of {model} from fleet {here.fleet}?", change)
+        start(here, calls.undeploy(here.fleet, model, change.reason), change, journey)
+
+
+@commands.command("promote")
+@grouped
+def promote(
+    model: ModelName,
+    target: Target,
+    change: Change,
+    journey: Journey,
+    goal: Goal,
+) -> None:
+    """Move a label forward, to a version or to where another label points."""
+    promotion = Promotion(
+        version=goal.version,
+        from_label=goal.from_label,
+        label=goal.label,
+        expect=goal.expect,
+        supersede=journey.supersede,
+        allow_breaking=journey.allow_breaking,
+        force=journey.force,
+        plan_hash=goal.plan_hash,
+        reason=change.reason,
+    )
+    with session(target) as here:
+        start(here, calls.promote(here.fleet, model, promotion), change, journey)
+
+
+@commands.command("rollback")
+@commands.command("undo", hidden=True)
+@grouped
+def roll_back(model: ModelName, target: Target, change: Change, way: Way) -> None:
+    """Move a label back. Nothing but a missing target stops it."""
+    rollback = Rollback(
+        label=way.label,
+        to_version=way.to_version,
+        to_revision=way.to_revision,
+        to_time=way.to_time,
+        reason=change.reason,
+    )
+    with session(target) as here:
+        call = calls.roll_back(here.fleet, model, rollback)
+        start(here, call, change, Journey(wait=way.wait))
+
+
+def _number(text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option}: {text!r} is not a version number") from None

@@ -1,0 +1,169 @@
+"""`tfsctl fleet` and `server`: who must serve the same thing, and where they are."""
+
+from typing import Annotated
+
+import typer
+
+from control_plane.cli.options import Change, Target, grouped
+from control_plane.cli.output import View, key, show_document, show_list, show_whole
+from control_plane.cli.registry import Description, pairs
+from control_plane.cli.session import remove, session, write
+from control_plane.client import calls
+from control_plane.client.calls import FleetSpec, ServerSpec
+
+fleets = typer.Typer(
+    name="fleet", help="Servers that must serve the same thing.", no_args_is_help=True
+)
+servers = typer.Typer(
+    name="server", help="TensorFlow Serving processes of a fleet.", no_args_is_help=True
+)
+FLEETS = View(
+    (
+        key("name"),
+        key("revision"),
+        key("storage"),
+        key("take_over"),
+        key("max_unavailable"),
+        key("description"),
+        key("path_map", wide=True),
+        key("created_at", wide=True),
+    ),
+    lambda row: row["name"],
+)
+SERVERS = View(
+    (
+        key("name"),
+        key("address"),
+        key("status"),
+        key("sentence"),
+        key("last_seen_at"),
+        key("rest_address", wide=True),
+        key("memory_bytes", wide=True),
+        key("flags", wide=True),
+    ),
+    lambda row: row["name"],
+)
+FleetName = Annotated[str, typer.Argument(metavar="FLEET", help="name of the fleet")]
+ServerName = Annotated[str, typer.Argument(metavar="SERVER", help="name of the server")]
+
+
+@fleets.command("add")
+@grouped
+def add_fleet(
+    name: FleetName,
+    target: Target,
+    change: Change,
+    path_map: Annotated[
+        list[str] | None,
+        typer.Option("--path-map", help="SERVER_PREFIX=OUR_PREFIX; may be repeated"),
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="visible, or opaque where we cannot see the servers' files")
+    ] = "",
+    description: Description = "",
+) -> None:
+    """Create a fleet."""
+    spec = FleetSpec(
+        name, description=description, path_map=pairs(path_map, "--path-map"), storage=storage
+    )
+    with session(target) as here:
+        write(here, calls.add_fleet(spec), change, FLEETS)
+
+
+@fleets.command("list")
+@grouped
+def list_fleets(target: Target) -> None:
+    """List fleets."""
+    with session(target) as here:
+        show_list(FLEETS, here.client.items(calls.fleets()), here.form)
+
+
+@fleets.command("show")
+@grouped
+def show_fleet(name: FleetName, target: Target) -> None:
+    """Show a fleet."""
+    with session(target) as here:
+        show_whole(FLEETS, here.client.send(calls.fleet(name)), here.form)
+
+
+@fleets.command("delete")
+@grouped
+def delete_fleet(name: FleetName, target: Target, change: Change) -> None:
+    """Delete a fleet without servers and deployments."""
+    with session(target) as here:
+        remove(here, calls.delete_fleet(name), change, f"fleet {name}")
+
+
+@servers.command("add")
+@grouped
+def add_server(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="host:port of its gRPC")],
+    target: Target,
+    change: Change,
+    name: Annotated[str, typer.Option(help="its name; without it, made from the address")] = "",
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="let the control plane push to it at once")
+    ] = False,
+    flag: Annotated[
+        list[str] | None,
+        typer.Option("--flag", help="NAME=VALUE, one of the server's own flags; may be repeated"),
+    ] = None,
+) -> None:
+    """Register a server; nothing is pushed to it before it is taken over."""
+    flags = {one: _flag_value(text) for one, text in pairs(flag, "--flag").items()}
+    spec = ServerSpec(address, name=name, take_over=take_over, flags=flags)
+    with session(target) as here:
+        write(here, calls.add_server(here.fleet, spec), change, SERVERS)
+
+
+@servers.command("take-over")
+@grouped
+def take_over_server(name: ServerName, target: Target, change: Change) -> None:
+    """Let the control plane push to a server; its whole config is ours from then on."""
+    with session(target) as here:
+        call = calls.change_server(here.fleet, name, take_over=True)
+        write(here, call, change, SERVERS)
+
+
+@servers.command("list")
+@grouped
+def list_servers(target: Target) -> None:
+    """List the servers of a fleet and how they are."""
+    with session(target) as here:
+        show_list(SERVERS, here.client.items(calls.servers(here.fleet)), here.form)
+
+
+@servers.command("show")
+@grouped
+def show_server(
+    name: ServerName,
+    target: Target,
+    config: Annotated[
+        bool, typer.Option("--config", help="print the config that it should have")
+    ] = False,
+) -> None:
+    """Show a server, what it serves and what is going on there."""
+    with session(target) as here:
+        if config:
+            show_document(here.client.send(calls.config(here.fleet, name)), here.form)
+        else:
+            show_whole(SERVERS, here.client.send(calls.server(here.fleet, name)), here.form)
+
+
+@servers.command("remove")
+@grouped
+def remove_server(name: ServerName, target: Target, change: Change) -> None:
+    """Forget a server; the process keeps serving what it serves."""
+    with session(target) as here:
+        remove(here, calls.remove_server(here.fleet, name), change, f"server {name}")
+
+
+def _flag_value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
