@@ -40,14 +40,14 @@ def upgrade(url: str) -> str:
         SchemaMismatch: the database is newer than this program.
         StoreBusy: it is locked or does not answer.
     """
-    config = _config()
+    settings = config()
     with _connection(url, read_only=False) as connection:
         _wait_for_turn(connection)
         known = [one.id for one in history()]
         if (at := _current(connection)) and at not in known:
             raise _newer(at)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")
     return known[-1]
 
 
@@ -62,7 +62,7 @@ def current(url: str) -> str:
 
 def history() -> tuple[Migration, ...]:
     """Return every migration, the oldest first."""
-    walked = ScriptDirectory.from_config(_config()).walk_revisions()
+    walked = ScriptDirectory.from_config(config()).walk_revisions()
     return tuple(Migration(one.revision, one.doc) for one in walked)[::-1]
 
 
@@ -88,12 +88,13 @@ def _newer(at: str) -> SchemaMismatch:
     return SchemaMismatch(text, hint="run a program of the database's version", current=at)
 
 
-def _config() -> Config:
-    config = Config()
+def config() -> Config:
+    """Return Alembic's settings; the migrations lie beside the package."""
     home = Path(control_plane.__file__).parent.parent / "migrations"
-    config.set_main_option("script_location", str(home).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+    settings = Config()
+    settings.set_main_option("script_location", str(home).replace("%", "%%"))
+    settings.set_main_option("path_separator", "os")
+    return settings
 
 
 @contextmanager
