@@ -22,6 +22,7 @@ from control_plane.domain.state import State, VersionStatus
 
 TICK_S = 0.1
 ESTIMATE_S = 0.1  # sizing a version before its load; holds the lock that every tick needs
+UNLOAD_S = 0.02
 INITIAL_LOAD_THREADS = 8  # while the first config loads; 4 for each CPU
 
 
@@ -225,6 +226,7 @@ class Loader:
         yield self._requests_left()
         self._lock.release()
         one.servable = None
+        yield self._threads.now + UNLOAD_S
         self._move(one, Stage.DONE)
         self._publish(one, State.END)
 

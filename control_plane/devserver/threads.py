@@ -119,7 +119,9 @@ class Pool:
     def submit(self, work: Thread) -> Iterator[Wait]:
         """Queue the work, or do it here and now if the pool has no threads."""
         if not self._size:
+            self._busy += 1
             yield from work
+            self._busy -= 1
             return
         self._queue.append(work)
         if self._busy < self._size:

@@ -33,6 +33,15 @@ def test_one_failed_version_ends_the_server_although_another_was_loadable() -> N
     assert "{name: m version: 9}" in (made.machine.failed or "")
 
 
+def test_the_ports_stay_closed_until_all_loads_that_began_have_ended() -> None:
+    made = Lab(entry("slow", 1, 2))
+    made.disk.put("/slow", 2)
+    made.until(lambda: made.states("slow") == {2: "AVAILABLE", 1: "LOADING"})
+    assert not made.machine.ready
+    made.ready()
+    assert made.states("slow") == {2: "AVAILABLE", 1: "AVAILABLE"}
+
+
 def test_a_missing_base_path_keeps_the_ports_closed_until_it_appears() -> None:
     made = Lab(entry("ghost", 1))
     made.run(60)

@@ -226,6 +226,13 @@ def test_one_request_in_flight_delays_what_is_published_on_other_models() -> Non
     made.until(lambda: made.states("other") == {2: "AVAILABLE", 1: "END"})
 
 
+def test_a_version_that_is_unloading_is_not_found_any_more() -> None:
+    made = serving_m(1, 2)
+    made.pushed(entry("m", 1))
+    made.until(lambda: made.states()[2] == "UNLOADING")
+    assert made.machine.serving == {("m", 1)}
+
+
 def test_a_load_takes_two_tenths_of_a_second_and_an_unload_one() -> None:
     storage = disk()
     storage.put("/many", *range(20))
@@ -238,3 +245,27 @@ def test_a_load_takes_two_tenths_of_a_second_and_an_unload_one() -> None:
     made.pushed()
     made.until(lambda: set(made.states("many").values()) == {"END"})
     assert 1.5 < made.machine.now - began < 3
+
+
+def test_going_back_while_the_new_version_loads_cancels_nothing() -> None:
+    made = serving_m(1)
+    made.disk.put("/m", 2, seconds=3)
+    made.pushed(entry("m", 2))
+    made.until(lambda: made.states().get(2) == "LOADING")
+    made.pushed(entry("m", 1))
+    course = made.course(lambda: max(v for _, v in made.machine.serving), 2)
+    assert course == [1, 2]
+    made.until(lambda: made.states() == {2: "END", 1: "AVAILABLE"})
+
+
+def test_a_load_repaired_before_its_drop_was_seen_serves_for_a_moment() -> None:
+    flags = Flags(max_num_load_retries=1, load_retry_interval_micros=300_000)
+    made = serving_m(1, flags=flags)
+    made.disk.corrupt("/m", 2)
+    made.pushed(entry("m", 1, 2))
+    made.until(lambda: made.states().get(2) == "LOADING")
+    made.pushed(entry("m", 1))
+    made.disk.put("/m", 2)
+    course = made.course(lambda: made.states()[2], "END")
+    assert course == ["LOADING", "AVAILABLE", "UNLOADING", "END"]
+    assert made.error("m", 2) == (0, "")
