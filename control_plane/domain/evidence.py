@@ -85,8 +85,10 @@ def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
         return replace(observed, reachable=False, unreachable_since=since or look.at)
     if _restarted(observed, look):
         observed = _forget(observed, look.at)
+    if _revived(observed, look):
+        observed = _lose(observed, look.at, foreign=True)
     known = replace(observed, reachable=True, unreachable_since=0.0, at=look.at)
-    known = _see_labels(_see_statuses(known, look), look)
+    known = _see_labels(_see_statuses(known, look, settle_s), look)
     if look.full:
         known = replace(known, looked_at=look.at)
     return _see_owner(_end_intent(_see_marker(known, look), look, settle_s), look)
@@ -97,6 +99,34 @@ def _restarted(observed: Observed, look: Look) -> bool:
         version not in versions
         for name, versions in look.statuses.items()
         for version in observed.models.get(name, {})
+    )
+
+
+def _revived(observed: Observed, look: Look) -> bool:
+    """Where no marker can tell: a version that our config lacks comes up though it was gone."""
+    if observed.verified is None or observed.verified.marker is not None:
+        return False
+    models = observed.verified.config.models
+    return any(
+        status.state in (State.START, State.LOADING, State.AVAILABLE)
+        and (name not in models or version not in models[name].versions)
+        and ((old := observed.models[name].get(version)) is None or old.state is State.END)
+        for name, versions in look.statuses.items()
+        if name in observed.models
+        for version, status in versions.items()
+    )
+
+
+def _lose(observed: Observed, at: Instant, *, foreign: bool) -> Observed:
+    """The config that we verified does not run any more; look at everything again."""
+    return replace(
+        observed,
+        verified=None,
+        proven=_proven(observed),
+        marker_gone=False,
+        foreign=observed.foreign or foreign,
+        quiet_since=at,
+        looked_at=0.0,
     )
 
 
@@ -114,7 +144,7 @@ def _proven(observed: Observed) -> Mapping[str, Mapping[str, int]]:
     return proven
 
 
-def _see_statuses(observed: Observed, look: Look) -> Observed:
+def _see_statuses(observed: Observed, look: Look, settle_s: float) -> Observed:
     models, failures = dict(observed.models), dict(observed.failures)
     for name, statuses in look.statuses.items():
         old, fresh = models.get(name, {}), {}
@@ -123,7 +153,7 @@ def _see_statuses(observed: Observed, look: Look) -> Observed:
             now = VersionSeen(status.state, look.at, status.error_code, status.error)
             if same and (same.state, same.error) == (now.state, now.error):
                 now = same
-            elif now.failed:
+            if now.failed and _failed_anew(observed, look.at - settle_s, name, version, now):
                 count = failures.get(name, {}).get(version, Failure(0, 0.0)).count
                 failures[name] = {**failures.get(name, {}), version: Failure(count + 1, look.at)}
             served = now.state is State.AVAILABLE or (same is not None and same.served)
@@ -137,6 +167,15 @@ def _see_statuses(observed: Observed, look: Look) -> Observed:
     changed = _moved(observed, models)
     quiet = look.at if changed else observed.quiet_since
     return replace(observed, models=models, failures=failures, quiet_since=quiet)
+
+
+def _failed_anew(
+    observed: Observed, settled_at: Instant, name: str, version: int, now: VersionSeen
+) -> bool:
+    """Whether this END is a failure not counted yet: a new one, or the same text after an add."""
+    counted = observed.failures.get(name, {}).get(version, Failure(0, 0.0))
+    added = observed.added.get(name, {}).get(version, 0.0)
+    return now.since > counted.at or counted.at < added <= settled_at
 
 
 def _moved(observed: Observed, models: Mapping[str, Mapping[int, VersionSeen]]) -> bool:
@@ -186,15 +225,7 @@ def _see_marker(observed: Observed, look: Look) -> Observed:
     if ours and not _label_moved(verified.config, look):
         return replace(observed, marker_gone=observed.marker_gone and answer is None)
     applied = observed.intent and _answer(look, observed.intent.marker, observed.intent.config)
-    return replace(
-        observed,
-        verified=None,
-        proven=_proven(observed),
-        marker_gone=False,
-        foreign=observed.foreign or not isinstance(applied, Resolved | Dangling),
-        quiet_since=look.at,
-        looked_at=0.0,
-    )
+    return _lose(observed, look.at, foreign=not isinstance(applied, Resolved | Dangling))
 
 
 def _label_moved(config: Config, look: Look) -> bool:
@@ -220,35 +251,50 @@ def _end_intent(observed: Observed, look: Look, settle_s: float) -> Observed:
         return _refused(replace(observed, cleared_at=intent.sent_at), intent)
     seen = isinstance(_answer(look, intent.marker, intent.config), Resolved | Dangling)
     moved = has_moved(observed, intent)
-    if moved and (seen or (intent.marker is None and (look.full or intent.names_added))):
-        return verify(observed, intent, look.at)
     if intent.answer.code in RETURNED:
-        return (
-            replace(
-                observed, intent=None, cleared_at=intent.sent_at, looked_at=0.0, foreign=not moved
-            )
-            if look.full or intent.marker
-            else observed
-        )
-    return _still_lost(observed, look, settle_s, sign=seen or (moved and bool(intent.names_added)))
+        return _returned(observed, intent, look, seen=seen)
+    if moved and (seen or (intent.marker is None and intent.names_added)):
+        return verify(observed, intent, look.at)
+    return _still_lost(observed, look, settle_s, seen=seen)
+
+
+def _returned(observed: Observed, intent: Intent, look: Look, *, seen: bool) -> Observed:
+    """The call came back: with a marker that decides, without one the new names being listed."""
+    if intent.marker is None and not look.full:
+        return replace(observed, looked_at=0.0)
+    listed = all(observed.models.get(name) for name in intent.names_added)
+    if seen or (intent.marker is None and listed):
+        return verify(observed, intent, look.at)
+    ended = replace(observed, intent=None, cleared_at=intent.sent_at)
+    return _lose(ended, look.at, foreign=True)
 
 
 def has_moved(observed: Observed, intent: Intent) -> bool:
-    """Whether every new name of the intent shows a version that changed since it was sent."""
+    """Whether every new name shows one of its wanted versions changed since it was sent."""
     return all(
-        any(one.since > intent.sent_at for one in observed.models.get(name, {}).values())
+        any(
+            one.since > intent.sent_at
+            for version, one in observed.models.get(name, {}).items()
+            if version in intent.config.models[name].versions
+        )
         for name in intent.names_added
     )
 
 
-def _still_lost(observed: Observed, look: Look, settle_s: float, *, sign: bool) -> Observed:
-    """Void the intent when `settle_s` after the server answers again nothing shows of it."""
+def _still_lost(observed: Observed, look: Look, settle_s: float, *, seen: bool) -> Observed:
+    """End the intent when `settle_s` after the server answers again its marker does not show.
+
+    New names that moved say that it was applied, and that another config has replaced it since;
+    else it is void, and haunts us until we know that its call does not run any more.
+    """
     intent = observed.intent
     if intent is None:
         return observed
     reached = intent.reached_at or look.at
-    if sign or look.at < reached + settle_s:
+    if seen or look.at < reached + settle_s:
         return replace(observed, intent=replace(intent, reached_at=reached))
+    if intent.names_added and has_moved(observed, intent):
+        return _lose(replace(observed, intent=None), look.at, foreign=True)
     ghosts = (*observed.ghosts, intent)[-GHOSTS_KEPT:]
     return replace(observed, intent=None, ghosts=ghosts, looked_at=0.0)
 
@@ -314,13 +360,30 @@ def _see_owner(observed: Observed, look: Look) -> Observed:
     return replace(observed, other_writer=owned)
 
 
-def sent(observed: Observed, intent: Intent, held: Mapping[str, frozenset[int]]) -> Observed:
-    """Note that the intent goes out now; `held` is what the server's config held before."""
+def sent(
+    observed: Observed,
+    intent: Intent,
+    held: Mapping[str, frozenset[int]],
+    wanted: Mapping[str, frozenset[int]],
+) -> Observed:
+    """Note that the intent goes out now.
+
+    Args:
+        observed: what is known.
+        intent: what was committed to be sent.
+        held: the versions that the server's config held before, by model.
+        wanted: the versions that are wanted; failures of all others are forgiven, so that a
+            version that a person took out and asks for again gets all its tries.
+    """
     added = {name: dict(times) for name, times in observed.added.items()}
     for name, model in intent.config.models.items():
         for version in model.versions - held.get(name, frozenset()):
             added.setdefault(name, {})[version] = intent.sent_at
-    return replace(observed, intent=intent, added=added)
+    failures = {
+        name: {v: one for v, one in some.items() if v in wanted.get(name, frozenset())}
+        for name, some in observed.failures.items()
+    }
+    return replace(observed, intent=intent, added=added, failures=failures)
 
 
 def answered(observed: Observed, intent: Intent) -> Observed:

@@ -31,6 +31,7 @@ class Ground:
     missing: str = ""  # a base path of the running config that is gone: discovery stands still
     reserved: str = ""  # a model whose rollout stands between load and verify
     sent_at: Instant = 0.0  # when the running config was verified
+    claimed: bool = True  # the running config is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ def ended(view: View, version: int) -> bool:
 def _leave(view: View) -> ModelAction:
     settle_s = view.ground.traits.settle_s
     if view.held is None:
+        if not view.ground.claimed:
+            return Converged()  # our first config here takes it out
         left = [version for version in sorted(view.seen) if not ended(view, version)]
         return _unloading(view, left) if left else Converged()
     if view.labels:
@@ -366,7 +369,8 @@ def _unloading(view: View, left: list[int]) -> ModelAction:
 def _stuck(view: View, version: int) -> str:
     one = view.seen[version]
     since_s = view.ground.now - one.since
-    return f"{view.name} {version} is {one.state.name} for {since_s:.0f} s: a request holds it"
+    shown = f"{view.name} {version} is {one.state.name} for {since_s:.0f} s though it was dropped"
+    return f"{shown}: a request holds it, or the server has lost track of it and needs a restart"
 
 
 def _list(versions: frozenset[int] | set[int]) -> str:

@@ -58,11 +58,14 @@ def plan_server(
     wanted = storage is None and any(
         isinstance(a, Change | Blocked) and _needs_storage(a) for a in actions.values()
     )
-    if not changes:
-        rest = _summary(actions)
+    rest = _summary(actions)
+    unclaimed = observed.verified is None and isinstance(rest, Converged)
+    if not changes and not unclaimed:
         return Plan(rest, _say(rest), actions, notes, storage_wanted=wanted)
     push = _push(changes, views, observed)
     action = _forbidden(assignment, push, observed, now) or push
+    if isinstance(action, Blocked) and not isinstance(rest, Converged):
+        action = rest  # why what is wanted cannot be there says more
     return Plan(action, _say(action), actions, notes, storage_wanted=push.adds and wanted)
 
 
@@ -165,6 +168,7 @@ def _views(
         missing=missing[0] if missing else "",
         reserved=moving[0] if moving else "",
         sent_at=observed.verified.at if observed.verified else 0.0,
+        claimed=observed.verified is not None,
     )
     marked = observed.verified is not None and not observed.marker_gone
     marked = marked and (not held or observed.verified.marker is not None)  # type: ignore[union-attr]
@@ -234,12 +238,20 @@ def _chosen(
         if not (reserved and name != reserved and one.rank in (Rank.LOAD, Rank.ADD))
         or not _moves(views, reserved)
     }
+    if not assignment.may_empty and _empties(changes, views):
+        changes = {name: one for name, one in changes.items() if one.model is not None}
     if not changes:
         return {}
     best = min(one.rank for one in changes.values())
     ranks = (Rank.RESTORE, Rank.LOAD, Rank.ADD) if best is Rank.RESTORE else (best,)
     chosen = {name: one for name, one in changes.items() if one.rank in ranks}
     return _few_adds(assignment, chosen, views)
+
+
+def _empties(changes: Mapping[str, Change], views: Mapping[str, View]) -> bool:
+    """Whether nothing is left when every name that is to go has gone."""
+    leaving = {name for name, one in changes.items() if one.model is None}
+    return bool(leaving) and all(name in leaving for name, view in views.items() if view.held)
 
 
 def _moves(views: Mapping[str, View], name: str) -> bool:

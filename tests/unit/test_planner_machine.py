@@ -1,0 +1,251 @@
+"""The planner against TensorFlow Serving's behaviour under everything that can go wrong.
+
+Hypothesis drives a server through restarts, failed and slow loads, lost answers, label drift,
+hostile writers and kills with an open intent; then everything is left alone, and the server must
+converge or be blocked by a cause that is true and whose removal leads to convergence.
+"""
+
+import os
+from collections import Counter
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from control_plane.devserver.config import Entry, Specific
+from control_plane.domain.action import Blocked, Cause, Converged
+from tests.unit.simulation import MODELS, World, path_of
+
+HARD_STATES = (
+    "postponed list",
+    "stale END",
+    "phantom START",
+    "open intent across a restart",
+    "void intent",
+    "lost marker",
+    "foreign empty list",
+    "frozen poll",
+    "dangling label without the flag",
+)
+REACHED: Counter[str] = Counter()
+names = st.sampled_from(MODELS)
+versions = st.integers(1, 3)
+
+
+class Planner(RuleBasedStateMachine):
+    """One server's life."""
+
+    @initialize(flag=st.booleans(), inline=st.booleans(), seed=st.integers(0, 999))
+    def begin(self, flag: bool, inline: bool, seed: int) -> None:
+        self.world = World(labels_flag=flag, inline=inline, seed=seed)
+        self.world.wants = {"a": (frozenset({1}), {"stable": 1})}
+        self.world.run(6)
+
+    # What people want
+
+    @rule(name=names, some=st.sets(versions, min_size=1), data=st.data())
+    def want(self, name: str, some: set[int], data: st.DataObject) -> None:
+        labels = {
+            label: data.draw(st.sampled_from(sorted(some)))
+            for label in ("stable", "canary")
+            if data.draw(st.booleans())
+        }
+        self.world.wants[name] = (frozenset(some), labels)
+        self.world.undeployed = False
+        self.world.one_pass()
+
+    @rule(name=names)
+    def undeploy(self, name: str) -> None:
+        if self.world.wants.pop(name, None):
+            self.world.undeployed = not self.world.wants
+        self.world.one_pass()
+
+    # What storage does
+
+    @rule(name=names, version=versions, seconds=st.sampled_from((0.0, 0.3, 4.0)))
+    def hidden_fault(self, name: str, version: int, seconds: float) -> None:
+        """A load fails though the files look whole."""
+        self.world.disk.corrupt(path_of(name), version, error="bad variables", seconds=seconds)
+
+    @rule(name=names, version=versions)
+    def hollow(self, name: str, version: int) -> None:
+        self.world.disk.corrupt(path_of(name), version, error="hollow")
+
+    @rule(name=names, version=versions, seconds=st.sampled_from((0.1, 0.5, 5.0)))
+    def repair(self, name: str, version: int, seconds: float) -> None:
+        self.world.disk.put(path_of(name), version, seconds=seconds)
+
+    @rule(name=names, version=versions)
+    def vanish(self, name: str, version: int) -> None:
+        self.world.disk.vanish(path_of(name), version)
+        self.world.disturb()
+
+    @rule(name=names)
+    def lose_base_path(self, name: str) -> None:
+        self.world.disk.vanish(path_of(name))
+        self.world.disturb()
+
+    @rule(name=names, version=versions)
+    def unable(self, name: str, version: int) -> None:
+        self.world.unable.add((name, version))
+
+    # What servers, networks and other people do
+
+    @rule()
+    def restart(self) -> None:
+        self.world.restart()
+
+    @rule(name=names, version=versions)
+    def restart_with_a_file(self, name: str, version: int) -> None:
+        self.world.restart([Entry(name, path_of(name), policy=Specific((version,)))])
+
+    @rule(how=st.sampled_from(("answer-lost", "never-arrives", "arrives-late")))
+    def lose_the_next_push(self, how: str) -> None:
+        self.world.next_push = how
+
+    @rule()
+    def foreign_empty_list(self) -> None:
+        self.world.foreign()
+
+    @rule(name=names, some=st.sets(versions, min_size=1))
+    def foreign_config(self, name: str, some: set[int]) -> None:
+        self.world.foreign(Entry(name, path_of(name), policy=Specific(tuple(sorted(some)))))
+
+    @rule(name=names, version=versions)
+    def foreign_swap_to_a_bad_version(self, name: str, version: int) -> None:
+        """`[1]` → `[2]` where 2 fails: every later list with 1 in it is postponed for good."""
+        self.world.disk.corrupt(path_of(name), version, error="bad variables")
+        self.world.foreign(Entry(name, path_of(name), policy=Specific((version,))))
+
+    @rule(seconds=st.floats(0.5, 12))
+    def hang(self, seconds: float) -> None:
+        self.world.hung = True
+        self.world.run(seconds)
+        self.world.hung = False
+        self.world.disturb()
+
+    @rule()
+    def kill_the_control_plane(self) -> None:
+        self.world.kill_control_plane()
+
+    @rule(seconds=st.floats(0.05, 8))
+    def time_passes(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule()
+    def a_moment_passes(self) -> None:
+        self.world.pass_time(0.05)
+        self.world.one_pass()
+
+    # What must hold
+
+    @invariant()
+    def labels_answer_while_nobody_disturbs(self) -> None:
+        world = getattr(self, "world", None)
+        if world and world.reachable and world.now - world.disturbed_at > 40:
+            assert world.labels_answer()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            settle(self.world)
+            REACHED.update(self.world.reached)
+
+
+def settle(world: World) -> None:
+    """Leave the world alone until it converges; remove each cause that holds it up."""
+    world.next_push = "arrives"
+    for _ in range(12):
+        plan = world.run(45)
+        for _ in range(12):
+            if isinstance(plan.action, Blocked | Converged):
+                break
+            plan = world.run(60)
+        if isinstance(plan.action, Converged):
+            assert world.truly_converged(), (world.wants, world.machine.serving, world.observed)
+            return
+        assert isinstance(plan.action, Blocked), f"neither converged nor blocked: {plan.sentence}"
+        REACHED[f"blocked: {plan.action.cause}"] += 1
+        remove(world, plan.action)
+    raise AssertionError(f"removing causes does not help: {plan.sentence}")
+
+
+def remove(world: World, blocked: Blocked) -> None:
+    """Check that the cause is true, then do what a person would."""
+    world.disturb()  # a reload of somebody else that waited for this may be applied now
+    match blocked.cause:
+        case Cause.BASE_PATH_MISSING:
+            missing = [n for n in MODELS if world.disk.children(path_of(n)) is None]
+            assert any(path_of(name) in blocked.why for name in missing), blocked.why
+            for name in missing:
+                world.disk.put(path_of(name), 1, 2, 3)
+        case Cause.FILES_MISSING | Cause.FILES_BROKEN:
+            bad = [(n, v) for n in MODELS for v in (1, 2, 3) if faulty(world, n, v)]
+            assert any(f"{n} {v}" in blocked.why for n, v in bad) or "not found" in blocked.why
+            for name, version in bad:
+                world.disk.put(path_of(name), version)
+        case Cause.LOAD_FAILED | Cause.UNABLE:
+            name, version = blocked.why.split()[0], int(blocked.why.split()[1])
+            states = world.machine.status(name)
+            failed = states[version].error_code != 0
+            assert failed or (name, version) in world.unable, (blocked.why, states)
+            replace_version(world, name, version)
+        case Cause.UNREACHABLE:
+            assert not world.reachable
+            heal_storage(world)
+            world.restart()
+        case Cause.UNLOAD_OVERDUE:
+            name, version = blocked.why.split()[0], int(blocked.why.split()[1])
+            assert (name, version) in world.machine.serving, "it has gone"
+            world.restart()
+        case Cause.WEDGED | Cause.POSTPONED:
+            heal_storage(world)
+            world.restart()
+        case _:
+            raise AssertionError(f"{blocked.cause} should not be possible here: {blocked.why}")
+
+
+def faulty(world: World, name: str, version: int) -> bool:
+    children = world.disk.children(path_of(name)) or []
+    return str(version) not in children or world.hollow(name, version)
+
+
+def heal_storage(world: World) -> None:
+    for name in MODELS:
+        world.disk.put(path_of(name), 1, 2, 3)
+
+
+def replace_version(world: World, name: str, version: int) -> None:
+    """A person repairs the files, undeploys what failed, and asks for it again."""
+    heal_storage(world)
+    world.unable.discard((name, version))
+    wants = dict(world.wants)
+    world.wants.pop(name, None)
+    world.undeployed = not world.wants
+    world.run(60)
+    world.wants = wants
+    world.run(10)
+
+
+def test_planner_survives_everything() -> None:
+    examples = int(os.environ.get("PLANNER_EXAMPLES", "250"))
+    REACHED.clear()
+    run_state_machine_as_test(
+        Planner,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for state, times in sorted(REACHED.items()):
+        print(f"{times:6} × {state}")
+    assert {state: REACHED[state] for state in HARD_STATES if REACHED[state] < 50} == {}
