@@ -103,10 +103,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
                 await asyncio.sleep(0.01)
+            log.info("control plane serves", url=_url(listener), auth=settings.auth)
             yield Running(_url(listener), ended)
         finally:
             server.should_exit = True
             await ended
+            log.info("control plane ended")
 
 
 async def _serve_until(
@@ -153,9 +155,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def _serve(settings: Settings) -> None:
     end_by_signals_in_order()
     async with running(settings) as control:
-        log.info("control plane serves", url=control.url, pid=os.getpid(), auth=settings.auth)
         await control.ended
-    log.info("control plane ended")
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -17,7 +18,7 @@ from control_plane.client.sse import Parser
 
 T = TypeVar("T")
 _POLL_S = 0.2
-_RECONNECT_S = 1.0
+_RECONNECT_S = 0.3
 _STREAM_TIMEOUT = httpx.Timeout(10, read=60)  # a stream sends a heartbeat far more often
 
 
@@ -80,10 +81,10 @@ class Client:
         """Tell every event from now on, or after `last_id`, without end and through reconnects."""
         parser = Parser(last_id)
         while True:
-            try:
+            parser.restart()
+            with suppress(httpx.TransportError):
                 yield from self._stream(call, parser)
-            except httpx.TransportError:
-                time.sleep(_RECONNECT_S)
+            time.sleep(_RECONNECT_S)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -186,11 +187,11 @@ class AsyncClient:
         """Tell every event from now on, or after `last_id`, without end and through reconnects."""
         parser = Parser(last_id)
         while True:
-            try:
+            parser.restart()
+            with suppress(httpx.TransportError):
                 async for event in self._stream(call, parser):
                     yield event
-            except httpx.TransportError:
-                await asyncio.sleep(_RECONNECT_S)
+            await asyncio.sleep(_RECONNECT_S)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -18,9 +18,14 @@ class Streamed:
 class Parser:
     """Collects the lines of an event until the empty line that ends it."""
 
-    last_id: str = ""
+    last_id: str = ""  # of the last event that was complete: where to resume
+    _id: str = ""
     _kind: str = ""
     _data: list[str] = field(default_factory=list)
+
+    def restart(self) -> None:
+        """Forget an event that was cut in the middle."""
+        self._id, self._kind, self._data = self.last_id, "", []
 
     def feed(self, line: str) -> Streamed | None:
         """Take the next line; return the event that it completes, if it does."""
@@ -30,7 +35,7 @@ class Parser:
         value = value.removeprefix(" ")
         match name:
             case "id":
-                self.last_id = value
+                self._id = value
             case "event":
                 self._kind = value
             case "data":
@@ -41,5 +46,5 @@ class Parser:
 
     def _complete(self) -> Streamed | None:
         kind, data = self._kind or "message", "\n".join(self._data)
-        self._kind, self._data = "", []
+        self.last_id, self._kind, self._data = self._id, "", []
         return Streamed(kind, self.last_id, json.loads(data)) if data else None
