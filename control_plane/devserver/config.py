@@ -54,13 +54,13 @@ class Entry:
 class Flags:
     """TensorFlow Serving's flags, with its names and defaults."""
 
-    file_system_poll_wait_seconds: float = 1  # 0: one look at start; below 0: none
+    file_system_poll_wait_seconds: float = 1.0  # 0: one look at start; below 0: none
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     num_load_threads: int = 0  # 0: in the thread that manages everything else
     num_unload_threads: int = 0
     allow_version_labels_for_unavailable_models: bool = False
-    model_config_file_poll_wait_seconds: float = 0  # 0: never read again
+    model_config_file_poll_wait_seconds: float = 0.0  # 0: never read again
     enable_model_warmup: bool = True
     grpc_max_threads: int = 4 * (os.cpu_count() or 1)
 
