@@ -31,6 +31,7 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
     429: {"Retry-After": "5"},
     503: {"Retry-After": "1"},
 }
+_PHRASES: Mapping[int, str] = {413: "Body Too Large"}  # the standard's own changed with time
 _MEMBERS = frozenset({"type", "title", "status", "detail", "code", "request_id", "hint"})
 
 
@@ -53,7 +54,7 @@ def http_problem(
     status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a problem of HTTP's own, such as 404 for an unknown path or 405."""
-    title = http.HTTPStatus(status).phrase
+    title = _PHRASES.get(status) or http.HTTPStatus(status).phrase
     code = title.lower().replace(" ", "-")
     response = _response(status, code, title, detail, request_id, {})
     response.headers.update(headers or {})

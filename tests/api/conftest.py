@@ -1,5 +1,6 @@
 """The API in this process, over a real database; no server is needed unless a test says so."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -126,5 +127,6 @@ async def half_plus_two(api: Api, *versions: int) -> None:
     """Register the model `half_plus_two` and some of its versions."""
     body = {"name": "half_plus_two", "base_path": str(MODELS / "half_plus_two")}
     await api.ok("POST", "/models", json=body)
-    for number in versions:
-        await api.ok("POST", "/models/half_plus_two/versions", json={"version": number})
+    path = "/models/half_plus_two/versions"
+    bodies = ({"version": number} for number in versions)
+    await asyncio.gather(*(api.ok("POST", path, json=body) for body in bodies))

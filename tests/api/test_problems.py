@@ -1,0 +1,132 @@
+"""Every error is a problem+json, whoever found it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api, half_plus_two
+
+BAD_NAMES = ["", ".hidden", "-dash", "a b", "a/b", "a:b", "ü", "x" * 129, "a\n", "a\x00b"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/models/nobody", 404, "not-found"),
+        ("GET", "/models/nobody/versions", 404, "not-found"),
+        ("GET", "/fleets/nobody/status", 404, "not-found"),
+        ("GET", "/fleets/default/deployments/nobody", 404, "not-found"),
+        ("GET", "/fleets/default/models/m/labels/stable", 404, "not-found"),
+        ("GET", "/rollouts/nobody", 404, "not-found"),
+        ("GET", "/fleets/default/revisions/7", 404, "not-found"),
+        ("GET", "/no/such/path", 404, "not-found"),
+        ("POST", "/fleets/default/deployments/nobody:promote", 422, "invalid"),
+        ("PUT", "/models/nobody", 405, "method-not-allowed"),
+        ("GET", "/models?page_size=501", 422, "invalid"),
+        ("GET", "/models?page_token=nonsense", 422, "invalid"),
+        ("GET", "/models/.bad", 422, "invalid"),
+        ("GET", "/models/m/versions/-1", 422, "invalid"),
+        ("GET", "/models/m/versions/9223372036854775808", 422, "invalid"),
+        ("GET", "/fleets/default/state?at=yesterday", 422, "invalid"),
+        ("POST", "/rollouts/r:frobnicate", 422, "invalid"),
+    ],
+)
+async def test_what_cannot_be_answered_is_a_problem(
+    api: Api, method: str, path: str, status: int, code: str
+) -> None:
+    problem = await api.refused(method, path)
+    assert (problem["status"], problem["code"]) == (status, code)
+
+
+async def test_malformed_json_is_invalid(api: Api) -> None:
+    header = {"Content-Type": "application/json"}
+    problem = await api.refused("POST", "/models", content=b'{"name": ', headers=header)
+    assert (problem["status"], problem["code"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 40 + b"1" + b"}" * 40, b"\xff\xfe"])
+async def test_json_that_is_too_deep_or_no_text_is_refused(api: Api, body: bytes) -> None:
+    header = {"Content-Type": "application/json"}
+    problem = await api.refused("POST", "/models", content=body, headers=header)
+    assert problem["status"] in (400, 422)
+
+
+async def test_a_body_of_another_type_is_refused(api: Api) -> None:
+    header = {"Content-Type": "application/x-www-form-urlencoded"}
+    problem = await api.refused("POST", "/models", content=b"name=x", headers=header)
+    assert (problem["status"], problem["code"]) == (415, "unsupported-media-type")
+
+
+async def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(api: Api) -> None:
+    async def chunks() -> Any:
+        for _ in range(3):
+            yield b" " * (1 << 19)
+
+    header = {"Content-Type": "application/json"}
+    for content in (b" " * ((1 << 20) + 1), chunks()):
+        problem = await api.refused("POST", "/models", content=content, headers=header)
+        assert (problem["status"], problem["code"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+async def test_a_bad_name_is_refused_by_its_field(api: Api, name: str) -> None:
+    problem = await api.refused("POST", "/models", json={"name": name, "base_path": "/m"})
+    assert problem["status"] == 422
+    assert any(one["field"] in ("name", "") for one in problem["errors"])
+
+
+@pytest.mark.parametrize(
+    "path", ["models", "./m", "/m/../etc", "/m/./x", "", "/", "/a\\b", "s3:/x"]
+)
+async def test_a_base_path_that_is_not_absolute_is_refused(api: Api, path: str) -> None:
+    body = {"name": "m", "base_path": path, "force": True}
+    problem = await api.refused("POST", "/models", json=body)
+    assert problem["errors"][0]["field"] == "base_path"
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 1.0, "1", True, None])
+async def test_a_version_is_a_json_integer_in_range(api: Api, number: object) -> None:
+    problem = await api.refused("POST", "/models/m/versions", json={"version": number})
+    assert problem["errors"][0]["field"] == "version"
+
+
+async def test_an_unknown_field_is_refused_by_name(api: Api) -> None:
+    body = {"name": "m", "base_path": "/m", "colour": "red"}
+    problem = await api.refused("POST", "/models", json=body)
+    assert problem["errors"][0]["field"] == "colour"
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
+async def test_text_that_no_store_can_hold_is_refused(api: Api, text: str) -> None:
+    body = {"name": "m", "base_path": "/m", "tags": {"a": text}}
+    header = {"Content-Type": "application/json"}
+    content = json.dumps(body).encode()
+    problem = await api.refused("POST", "/models", content=content, headers=header)
+    assert problem["status"] == 422
+
+
+async def test_reserved_labels_are_refused_by_their_field(api: Api) -> None:
+    await half_plus_two(api, 1)
+    body = {"versions": [1], "labels": {"_cp_x": 1}}
+    problem = await api.refused("PUT", "/fleets/default/deployments/half_plus_two", json=body)
+    assert problem["errors"][0]["field"].startswith("labels")
+
+
+async def test_writes_from_pages_of_other_sites_are_refused(api: Api) -> None:
+    header = {"Sec-Fetch-Site": "cross-site"}
+    problem = await api.refused("POST", "/models/m/versions:scan", headers=header)
+    assert (problem["status"], problem["code"]) == (403, "denied")
+
+
+async def test_a_request_keeps_the_id_that_it_came_with(api: Api) -> None:
+    answer = await api.http.get("/models", headers={"X-Request-Id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    other = await api.http.get("/models", headers={"X-Request-Id": "not fit\x7f"})
+    assert other.headers["x-request-id"] != "not fit\x7f"
+
+
+async def test_a_problem_explains_its_type(api: Api) -> None:
+    problem = await api.refused("GET", "/models/nobody")
+    told = (await api.http.get(f"http://test{problem['type']}")).json()
+    assert (told["code"], told["status"]) == ("not-found", 404)
