@@ -75,6 +75,7 @@ class Blocked:
 
     cause: Cause
     why: str
+    ask: tuple[int, ...] = ()  # versions that are asked again all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,6 @@ class Plan:
         return tuple(
             (name, version)
             for name, one in sorted(self.models.items())
-            if isinstance(one, Wait)
+            if isinstance(one, Wait | Blocked)
             for version in one.ask
         )

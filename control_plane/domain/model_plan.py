@@ -173,13 +173,15 @@ def _doubt(view: View, label: str, target: int) -> ModelAction | None:
     """
     if label not in view.labels and view.proven.get(label) == target:
         return None
-    one = view.seen[target]
+    one, ask, now = view.seen[target], (target,), view.ground.now
     until = one.since + view.ground.traits.load_budget_s
-    if one.able is None or one.able.ability is Ability.RETRY:
-        if view.ground.now > until:
-            text = one.able.text if one.able else "it was never asked"
-            return Blocked(Cause.UNABLE, f"{view.name} {target} gave no answer: {text}")
-        return Wait(f"{view.name} {target} has to answer one request", until, ask=(target,))
+    if one.able is None:
+        return Wait(f"{view.name} {target} has to answer one request", max(until, now), ask=ask)
+    if one.able.ability is Ability.RETRY and now > until:
+        why = f"{view.name} {target} gave no answer: {one.able.text}"
+        return Blocked(Cause.UNABLE, why, ask=ask)
+    if one.able.ability is Ability.RETRY:
+        return Wait(f"{view.name} {target} has not answered: {one.able.text}", until, ask=ask)
     if one.able.ability in FRESH_ABLE:
         return None
     return Blocked(Cause.UNABLE, f"{view.name} {target} cannot answer: {one.able.text}")

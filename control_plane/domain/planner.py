@@ -51,6 +51,8 @@ def plan_server(
     views = _views(assignment, observed, storage, now)
     actions = {name: next_action(view) for name, view in views.items()}
     actions = _whole_groups(assignment, actions)
+    if not assignment.may_empty and _empties(actions, views):
+        actions = _never_empty(actions, views)
     changes = _chosen(
         assignment, {n: a for n, a in actions.items() if isinstance(a, Change)}, views
     )
@@ -58,14 +60,14 @@ def plan_server(
     wanted = storage is None and any(
         isinstance(a, Change | Blocked) and _needs_storage(a) for a in actions.values()
     )
-    rest = _summary(actions)
-    unclaimed = observed.verified is None and isinstance(rest, Converged)
+    unclaimed = observed.verified is None and all(
+        isinstance(one, Converged) for one in actions.values()
+    )
     if not changes and not unclaimed:
+        rest = _summary(actions, now + assignment.traits.load_budget_s)
         return Plan(rest, _say(rest), actions, notes, storage_wanted=wanted)
     push = _push(changes, views, observed)
     action = _forbidden(assignment, push, observed, now) or push
-    if isinstance(action, Blocked) and not isinstance(rest, Converged):
-        action = rest  # why what is wanted cannot be there says more
     return Plan(action, _say(action), actions, notes, storage_wanted=push.adds and wanted)
 
 
@@ -238,8 +240,6 @@ def _chosen(
         if not (reserved and name != reserved and one.rank in (Rank.LOAD, Rank.ADD))
         or not _moves(views, reserved)
     }
-    if not assignment.may_empty and _empties(changes, views):
-        changes = {name: one for name, one in changes.items() if one.model is not None}
     if not changes:
         return {}
     best = min(one.rank for one in changes.values())
@@ -248,10 +248,29 @@ def _chosen(
     return _few_adds(assignment, chosen, views)
 
 
-def _empties(changes: Mapping[str, Change], views: Mapping[str, View]) -> bool:
+def _empties(actions: Mapping[str, ModelAction], views: Mapping[str, View]) -> bool:
     """Whether nothing is left when every name that is to go has gone."""
-    leaving = {name for name, one in changes.items() if one.model is None}
+    leaving = {n for n, one in actions.items() if isinstance(one, Change) and one.model is None}
     return bool(leaving) and all(name in leaving for name, view in views.items() if view.held)
+
+
+def _never_empty(
+    actions: Mapping[str, ModelAction], views: Mapping[str, View]
+) -> dict[str, ModelAction]:
+    """The last names stay until others are there: no revision asked for an empty server."""
+    return {
+        name: _stays(one, views[name]) if isinstance(one, Change) and one.model is None else one
+        for name, one in actions.items()
+    }
+
+
+def _stays(change: Change, view: View) -> Wait | Blocked:
+    failed = [version for version, one in sorted(view.seen.items()) if one.failed]
+    if view.want is not None and failed:
+        why = f"{view.name} {failed[0]} failed to load: {view.seen[failed[0]].error}"
+        return Blocked(Cause.LOAD_FAILED, f"{why}; the server's only model is not taken out for it")
+    until = view.ground.now + view.ground.traits.load_budget_s
+    return Wait(f"{change.why} when another model is there", until)
 
 
 def _moves(views: Mapping[str, View], name: str) -> bool:
@@ -328,15 +347,18 @@ def _forbidden(
     return None
 
 
-def _summary(actions: Mapping[str, ModelAction]) -> Wait | Blocked | Converged:
+def _summary(actions: Mapping[str, ModelAction], until: Instant) -> Wait | Blocked | Converged:
     """Blocked before Wait before Converged; the wait that ends first."""
     blocked = [one for one in actions.values() if isinstance(one, Blocked)]
     waits = [one for one in actions.values() if isinstance(one, Wait)]
-    if waits and not blocked:
-        again = [one.look_again_s for one in waits if one.look_again_s]
-        first = min(waits, key=lambda one: one.until)
-        return replace(first, look_again_s=min(again, default=0.0))
-    return blocked[0] if blocked else Converged()
+    held = [one for one in actions.values() if isinstance(one, Change)]
+    if blocked and not held:
+        return blocked[0]
+    waits += [Wait(f"its turn comes: {one.why}", until) for one in held]
+    if not waits:
+        return Converged()
+    again = [one.look_again_s for one in waits if one.look_again_s]
+    return replace(min(waits, key=lambda one: one.until), look_again_s=min(again, default=0.0))
 
 
 def _notes(assignment: Assignment, observed: Observed) -> tuple[str, ...]:
