@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from control_plane import telemetry
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
 from control_plane.domain.errors import Conflict
+from control_plane.metrics import CountedServer, Metrics
 from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.services import access
 from control_plane.serving.client import GrpcModelServer
@@ -165,20 +167,43 @@ async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncI
     with files.hold(settings.url):
         await asyncio.to_thread(_prepare_schema, settings)
         db = Database.open(settings.url)
-        reconciler = Reconciler(db, GrpcModelServer, clock, _loop_options(settings))
+        registry = CollectorRegistry()
+        metrics = Metrics(registry)
+        connect = partial(CountedServer, metrics)
+        reconciler = Reconciler(db, connect, clock, _loop_options(settings))
         try:
             if settings.auth == "on":
                 await _first_admin(db, settings.admin_token_file)
-            app = create_app(_parts(settings, db, reconciler, shut_down))
+            app = create_app(_parts(settings, db, reconciler, registry, shut_down))
+            reconciler.listen(app.state.running.feed.poke)
             await reconciler.start()
-            yield app
+            async with _counting(metrics, db):
+                yield app
         finally:
             await reconciler.stop()
             await db.close()
 
 
+@asynccontextmanager
+async def _counting(metrics: Metrics, db: Database) -> AsyncIterator[None]:
+    counting = [
+        asyncio.create_task(metrics.measure_lag()),
+        asyncio.create_task(metrics.count_rollouts(db)),
+    ]
+    try:
+        yield
+    finally:
+        for task in counting:
+            task.cancel()
+        await asyncio.gather(*counting, return_exceptions=True)
+
+
 def _parts(
-    settings: Settings, db: Database, reconciler: Reconciler, shut_down: Callable[[], None]
+    settings: Settings,
+    db: Database,
+    reconciler: Reconciler,
+    registry: CollectorRegistry,
+    shut_down: Callable[[], None],
 ) -> AppParts:
     return AppParts(
         db=db,
@@ -188,7 +213,7 @@ def _parts(
         clock=clock,
         new_id=new_id,
         new_secret=new_secret,
-        registry=CollectorRegistry(),
+        registry=registry,
         version=control_plane.__version__,
         shut_down=shut_down,
         options=ApiOptions(

@@ -1,4 +1,4 @@
-"""Logs to stderr, as constant text with keys, and the metrics that the loop's events feed."""
+"""The process's log: constant text with keys, for people on a terminal, else as JSON lines."""
 
 import logging
 import sys
