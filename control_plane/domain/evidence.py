@@ -225,7 +225,9 @@ def _see_marker(observed: Observed, look: Look) -> Observed:
     if ours and not _label_moved(verified.config, look):
         return replace(observed, marker_gone=observed.marker_gone and answer is None)
     applied = observed.intent and _answer(look, observed.intent.marker, observed.intent.config)
-    return _lose(observed, look.at, foreign=not isinstance(applied, Resolved | Dangling))
+    if isinstance(applied, Resolved | Dangling):  # our own push: nothing else is in doubt
+        return replace(_lose(observed, look.at, foreign=False), looked_at=observed.looked_at)
+    return _lose(observed, look.at, foreign=True)
 
 
 def _label_moved(config: Config, look: Look) -> bool:

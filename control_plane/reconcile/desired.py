@@ -1,0 +1,123 @@
+"""Reads what a fleet should serve, once for all passes that ask at the same time.
+
+A pass asks after it has looked at its server, and gets a read that began after that: so what was
+acknowledged before the look is never followed by something older.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from control_plane.domain.errors import NotFound
+from control_plane.domain.revision import Deployment
+from control_plane.domain.rollout import Rollout
+from control_plane.domain.steps import desired_models
+from control_plane.reconcile.assignments import Desired, Live
+from control_plane.services.transitions import around
+from control_plane.store import catalog, fleets, revisions, rollouts
+from control_plane.store.database import Database, Session
+
+
+class DesiredState:
+    """The newest read of every fleet."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, Desired] = {}
+        self._running: dict[str, asyncio.Task[Desired]] = {}
+        self._next: dict[str, asyncio.Task[Desired]] = {}
+        self._doubted: set[str] = set()
+
+    def known(self, fleet: str) -> Desired | None:
+        """Return the last read, however old."""
+        return self._known.get(fleet)
+
+    def doubt(self, fleet: str) -> None:
+        """Note that the last read may be out of date."""
+        self._doubted.add(fleet)
+
+    def believed(self, fleet: str) -> Desired | None:
+        """Return the last read unless somebody doubts it."""
+        return None if fleet in self._doubted else self._known.get(fleet)
+
+    def forget(self, fleet: str) -> None:
+        """Drop what is known of a fleet that is gone."""
+        self._known.pop(fleet, None)
+        self._doubted.discard(fleet)
+
+    async def fresh(self, fleet: str) -> Desired:
+        """Return a read that begins after this call.
+
+        Raises:
+            NotFound: no such fleet.
+            StoreBusy: the database is busy.
+        """
+        if fleet not in self._next:
+            after = self._running.get(fleet)
+            self._next[fleet] = asyncio.create_task(self._read_after(fleet, after))
+        return await asyncio.shield(self._next[fleet])
+
+    async def close(self) -> None:
+        """Cancel reads under way."""
+        tasks = [*self._running.values(), *self._next.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_after(self, fleet: str, running: asyncio.Task[Desired] | None) -> Desired:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running[fleet] = self._next.pop(fleet)
+        self._doubted.discard(fleet)
+        async with self._db.read() as s:
+            found = await read(s, fleet, self._known.get(fleet))
+        self._known[fleet] = found
+        return found
+
+
+async def read(s: Session, name: str, known: Desired | None) -> Desired:
+    """Read a fleet's desired state; what cannot have changed since `known` is taken from it.
+
+    Raises:
+        NotFound: no such fleet.
+    """
+    fleet = await fleets.fleet(s, name)
+    servers = {one.name: one for one in await fleets.servers(s, name)}
+    live = await rollouts.live(s, name)
+    same_head = known is not None and known.fleet.head == fleet.head
+    heads = known.heads if known and same_head else await _heads(s, name)
+    journeys = tuple([await _journey(s, one, known) for one in live])
+    deployments = {model: one for model, (one, _) in heads.items()}
+    targets = desired_models(
+        deployments,
+        [(one.rollout, one.before, one.after) for one in journeys],
+        {model: revision for model, (_, revision) in heads.items()},
+    )
+    paths = {model: await _base_path(s, model, known) for model in targets}
+    return Desired(fleet, servers, heads, journeys, targets, paths)
+
+
+async def _heads(s: Session, fleet: str) -> Mapping[str, tuple[Deployment, int]]:
+    found = await revisions.head(s, fleet)
+    return {model: (one.deployment, one.revision) for model, one in found.items()}
+
+
+async def _journey(s: Session, rollout: Rollout, known: Desired | None) -> Live:
+    """A rollout with its two ends, which are revisions and so never change."""
+    ends = (rollout.from_revision, rollout.to_revision)
+    for one in known.live if known else ():
+        if one.rollout.id == rollout.id and ends == (
+            one.rollout.from_revision,
+            one.rollout.to_revision,
+        ):
+            return Live(rollout, one.before, one.after)
+    return Live(rollout, *await around(s, rollout))
+
+
+async def _base_path(s: Session, model: str, known: Desired | None) -> str:
+    """A base path is fixed while its model is deployed."""
+    if known is not None and model in known.base_paths:
+        return known.base_paths[model]
+    try:
+        return (await catalog.model(s, model)).base_path
+    except NotFound as error:
+        raise NotFound(f"{model} is deployed but not in the catalog", model=model) from error

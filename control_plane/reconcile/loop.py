@@ -1,0 +1,321 @@
+"""The loop: keeps every server of every fleet at what it should serve, and rollouts going.
+
+Keys say who; each is also visited on a timer, so a lost nudge costs one period. This file and
+bootstrap are the only ones that read clocks and randomness.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from control_plane.domain import standing
+from control_plane.domain.advance import Facts
+from control_plane.domain.errors import NotFound, Transient
+from control_plane.domain.fleet import Server
+from control_plane.domain.observed import Observed
+from control_plane.domain.record import from_json
+from control_plane.domain.rollout import Phase, Rollout
+from control_plane.domain.standing import Standpoint, Status
+from control_plane.domain.state import ReloadAnswer, State
+from control_plane.domain.steps import step_key
+from control_plane.reconcile.assignments import Desired, Live
+from control_plane.reconcile.desired import DesiredState
+from control_plane.reconcile.leader import RENEW_S, Leadership
+from control_plane.reconcile.observe import Storage
+from control_plane.reconcile.queue import KeyedQueue
+from control_plane.reconcile.recorder import Recorder
+from control_plane.reconcile.rollout import advance_rollout
+from control_plane.reconcile.server import reconcile_server
+from control_plane.reconcile.world import Key, Options, Tracked, World
+from control_plane.serving.client import ModelServer
+from control_plane.store import fleets
+from control_plane.store.database import Database, installation
+
+__all__ = ["Options", "Reconciler", "ServerView"]
+STOP_S = 3.0
+_FLEETS, _SEEN = Key("fleets"), Key("seen")
+_FLUSHED_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """One server as this process knows it at this moment."""
+
+    server: Server
+    observed: Observed
+    standpoint: Standpoint | None  # None: no pass has ended yet
+    status: Status
+    sentence: str
+
+
+class Reconciler:
+    """All loops of one process."""
+
+    def __init__(
+        self,
+        db: Database,
+        connect: Callable[[str], ModelServer],
+        clock: Callable[[], datetime],
+        options: Options = Options(),  # noqa: B008 - a value
+    ) -> None:
+        self._db = db
+        self._connect = connect
+        self._clock = clock
+        self._options = options
+        self._queue = KeyedQueue(self._work, random.random)
+        self._adopted: dict[str, Desired] = {}
+        self._flushed: dict[tuple[str, str], float] = {}
+        self._world: World | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
+
+    async def start(self) -> None:
+        """Begin; returns before the first pass has ended."""
+        async with self._db.read() as s:
+            name = await installation(s)
+        holder = self._options.holder or secrets.token_hex(8)
+        self._world = World(
+            db=self._db,
+            clock=self._clock,
+            options=self._options,
+            installation=name,
+            desired=DesiredState(self._db),
+            leadership=Leadership(self._db, holder, time.monotonic),
+            recorder=Recorder(self._db),
+            storage=Storage(time.monotonic),
+            nudge=self._queue.nudge,
+            written=self._tell,
+        )
+        self._queue.nudge(_FLEETS)
+        self._queue.nudge(_SEEN)
+
+    async def stop(self) -> None:
+        """End everything within `STOP_S`; calls that are open are given up, not taken back."""
+        world, self._world = self._world, None
+        if world is None:
+            return
+        with suppress(TimeoutError, Transient):
+            async with asyncio.timeout(STOP_S):
+                await self._queue.close()
+                await asyncio.gather(*(one.close() for one in _all(world)))
+                await world.desired.close()
+                await world.storage.close()
+                await world.leadership.release()
+
+    def nudge(self, fleet: str) -> None:
+        """Look at a fleet's desired state, servers and rollouts at once."""
+        if self._world is None:
+            return
+        self._world.desired.doubt(fleet)
+        self._queue.nudge(Key("fleet", fleet) if fleet in self._world.tracked else _FLEETS)
+        self._nudge_servers(self._world, fleet)
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Have this called whenever the loop has written something."""
+        self._listeners.append(call)
+
+    def view(self, fleet: str) -> Mapping[str, ServerView]:
+        """Return what is known of a fleet's servers now, by name."""
+        world = self._world
+        tracked = world.tracked.get(fleet, {}) if world else {}
+        return {name: _view(it) for name, it in tracked.items()}
+
+    async def sweep(self, fleet: str) -> None:
+        """Read every status of every server of a fleet now; returns when it is done."""
+        world = self._world
+        waiting = []
+        for it in world.of(fleet).values() if world else ():
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            it.sweeps.append(done)
+            waiting.append(done)
+            self._queue.nudge(it.key)
+        await asyncio.gather(*waiting)
+
+    async def _work(self, key: Key) -> float | None:
+        world = self._world
+        if world is None:
+            return None
+        match key.kind:
+            case "server":
+                it = world.of(key.fleet).get(key.name)
+                return await reconcile_server(world, it) if it else None
+            case "rollout":
+                return await self._rollout(world, key.fleet, key.name)
+            case "fleet":
+                return await self._fleet(world, key.fleet)
+            case "seen":
+                return await self._flush(world)
+            case _:
+                return await self._fleets(world)
+
+    async def _fleets(self, world: World) -> float:
+        """Keep the leases of all fleets; take up new ones, and let go of those that are gone."""
+        async with self._db.read() as s:
+            names = [one.name for one in await fleets.all_fleets(s)]
+        for fleet in await world.leadership.keep(names):
+            await self._let_go(world, fleet, world.of(fleet).values())
+            self._queue.nudge(Key("fleet", fleet))
+        for fleet in set(world.tracked) - set(names):
+            await self._let_go(world, fleet, world.tracked[fleet].values())
+            del world.tracked[fleet]
+            world.desired.forget(fleet)
+        return RENEW_S
+
+    async def _fleet(self, world: World, fleet: str) -> float | None:
+        """Take up what changed of a fleet in the database."""
+        try:
+            desired = await world.desired.fresh(fleet)
+        except NotFound:
+            self._queue.nudge(_FLEETS)
+            return None
+        await self._take_up(world, desired)
+        before = self._adopted.get(fleet)
+        self._adopted[fleet] = desired
+        if before is None or _gist(before) != _gist(desired):
+            self._nudge_servers(world, fleet)
+        for one in desired.live:
+            self._queue.nudge(Key("rollout", fleet, one.rollout.id))
+        return self._options.resync_s
+
+    async def _rollout(self, world: World, fleet: str, name: str) -> float | None:
+        epoch = world.leadership.epoch(fleet)
+        if epoch is None:
+            return self._options.resync_s
+        desired = world.desired.believed(fleet) or await world.desired.fresh(fleet)
+        live = desired.rollout(name)
+        if live is None:
+            return None
+        facts, now = _facts(world, desired, live), self._clock()
+        after = await advance_rollout(self._db, fleet, name, facts, epoch=epoch, now=now)
+        if after != live.rollout:
+            world.desired.doubt(fleet)
+            self._tell()
+            if _stage(after) != _stage(live.rollout):
+                self._nudge_servers(world, fleet)
+        if not after.phase.live:
+            return None
+        left_s = (after.deadline_at - now).total_seconds()
+        return min(max(left_s, 1.0), self._options.resync_s)
+
+    async def _take_up(self, world: World, desired: Desired) -> None:
+        """Track the servers that a fleet has now, each from what was written of it last."""
+        fleet, tracked = desired.fleet.name, world.of(desired.fleet.name)
+        gone = [it for name, it in tracked.items() if _moved(it, desired.servers.get(name))]
+        addresses = {it.server.name for it in gone}
+        await self._let_go(world, fleet, gone)
+        missing = [one for name, one in desired.servers.items() if name not in tracked]
+        if not missing:
+            return
+        async with self._db.read() as s:
+            documents = await fleets.observations(s, fleet)
+        for server in missing:
+            fresh = server.name in addresses  # another address is another process
+            document = {} if fresh else documents.get(server.name, {})
+            tracked[server.name] = self._track(server, document)
+
+    def _track(self, server: Server, document: Mapping[str, Any]) -> Tracked:
+        recorded = from_json(document)
+        status = Status(document["status"]) if "status" in document else None
+        observed = _interrupted(recorded, self._clock().timestamp())
+        client = self._connect(server.address)
+        return Tracked(server, client, observed, recorded, status)
+
+    async def _let_go(self, world: World, fleet: str, servers: Iterable[Tracked]) -> None:
+        for it in list(servers):
+            self._queue.forget(it.key)
+            world.tracked[fleet].pop(it.server.name, None)
+            world.moving.discard(it.key)
+            await it.close()
+
+    async def _flush(self, world: World) -> float:
+        """Write when servers answered last, those that did since the last time."""
+        at = {(it.server.fleet, it.server.name): it.observed.at for it in _all(world)}
+        news = [(key, one) for key, one in at.items() if one and self._flushed.get(key) != one]
+        for begin in range(0, len(news), _FLUSHED_AT_ONCE):
+            some = dict(news[begin : begin + _FLUSHED_AT_ONCE])
+            async with self._db.begin() as s:
+                seen = {key: datetime.fromtimestamp(one, UTC) for key, one in some.items()}
+                await fleets.touch_last_seen(s, seen)
+            self._flushed |= some
+        return self._options.flush_s
+
+    def _nudge_servers(self, world: World, fleet: str) -> None:
+        for it in world.of(fleet).values():
+            self._queue.nudge(it.key)
+
+    def _tell(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+        for call in self._listeners:
+            call()
+
+
+def _all(world: World) -> list[Tracked]:
+    return [it for servers in world.tracked.values() for it in servers.values()]
+
+
+def _view(it: Tracked) -> ServerView:
+    at = it.standpoint
+    if at is None:
+        return ServerView(it.server, it.observed, None, Status.UNREACHABLE, "not looked at yet")
+    status = standing.status(at.plan, it.observed)
+    return ServerView(it.server, it.observed, at, status, at.plan.sentence)
+
+
+def _moved(it: Tracked, server: Server | None) -> bool:
+    return server is None or server.address != it.server.address
+
+
+def _interrupted(observed: Observed, now: float) -> Observed:
+    """What a former process sent and was not told of: the effect is found out by looking."""
+    intent = observed.intent
+    if intent is None or intent.answer is not None:
+        return observed
+    lost = replace(intent, answer=ReloadAnswer("CANCELLED"), answered_at=now)
+    return replace(observed, intent=lost)
+
+
+def _gist(desired: Desired) -> tuple[object, ...]:
+    """What makes servers be looked at again."""
+    stages = tuple(_stage(one.rollout) for one in desired.live)
+    return desired.fleet, desired.servers, stages
+
+
+def _stage(rollout: Rollout) -> tuple[str, bool, Phase | None]:
+    """Where a rollout is, as far as it matters to servers."""
+    step = rollout.step
+    begun = step is not None and step.started_at is not None
+    return step_key(rollout), begun, None if rollout.phase.live else rollout.phase
+
+
+def _facts(world: World, desired: Desired, live: Live) -> Facts:
+    tracked = world.of(desired.fleet.name)
+    at = {one.name: tracked[one.name] for one in desired.ours if one.name in tracked}
+    return Facts(
+        servers={
+            one.name: standing.fact(
+                live.rollout, live.key, at[one.name].standpoint if one.name in at else None
+            )
+            for one in desired.ours
+        },
+        max_unavailable=desired.fleet.max_unavailable,
+        key=live.key,
+        old_version_gone=any(_old_version_gone(live, it.observed) for it in at.values()),
+    )
+
+
+def _old_version_gone(live: Live, observed: Observed) -> bool:
+    """Whether a version that labels pointed at before is not loaded any more on a server."""
+    return any(
+        version in observed.models.get(model, {})
+        and observed.models[model][version].state is State.END
+        for model, deployment in live.before.items()
+        if deployment is not None
+        for version in deployment.labels.values()
+    )

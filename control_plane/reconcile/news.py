@@ -1,0 +1,68 @@
+"""What is worth telling between two looks at a server."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from control_plane.domain.advance import LOOP_ACTOR
+from control_plane.domain.events import Event, EventKind
+from control_plane.domain.fleet import Server
+from control_plane.domain.observed import Intent, Observed, VersionSeen
+from control_plane.domain.state import ReloadAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Writes events about one server."""
+
+    server: Server
+    at: datetime
+
+    def event(self, kind: EventKind, model: str = "", **data: Any) -> Event:
+        """Return an event about this server."""
+        fleet, name = self.server.fleet, self.server.name
+        return Event(kind, self.at, LOOP_ACTOR, fleet=fleet, model=model, server=name, data=data)
+
+    def changes(self, before: Observed, after: Observed) -> Iterator[Event]:
+        """Yield what changed of versions, and whether somebody else wrote there."""
+        for model in sorted({*before.models, *after.models}):
+            old, new = before.models.get(model, {}), after.models.get(model, {})
+            for version in sorted({*old, *new}):
+                if _gist(old.get(version)) != _gist(new.get(version)):
+                    yield self._state(model, version, old.get(version), new.get(version))
+        if after.foreign and not before.foreign:
+            yield self.event(EventKind.SERVER_DRIFTED, sentence="it runs a config that is not ours")
+
+    def status(self, status: str, before: str, sentence: str) -> Event:
+        """Return the event of a new status."""
+        data = {"status": status, "before": before, "sentence": sentence}
+        return self.event(EventKind.SERVER_STATUS_CHANGED, **data)
+
+    def reloaded(self, intent: Intent, answer: ReloadAnswer, took_s: float, why: str) -> Event:
+        """Return the event of a push that ended, one way or another."""
+        return self.event(
+            EventKind.SERVER_RELOADED,
+            code=answer.code,
+            message=answer.message,
+            digest=intent.config.digest,
+            names_added=sorted(intent.names_added),
+            took_s=round(took_s, 4),
+            sentence=why,
+        )
+
+    def _state(
+        self, model: str, version: int, old: VersionSeen | None, new: VersionSeen | None
+    ) -> Event:
+        return self.event(
+            EventKind.VERSION_STATE_CHANGED,
+            model,
+            version=version,
+            state=new.state.name if new else "",
+            before=old.state.name if old else "",
+            error=new.error if new else "",
+        )
+
+
+def _gist(seen: VersionSeen | None) -> tuple[str, str] | None:
+    return (seen.state.name, seen.error) if seen else None

@@ -1,0 +1,101 @@
+"""Work by key: a key says who, never what happened, so lost and doubled nudges do no harm.
+
+One pass per key at a time, all keys side by side. A pass that returns None is forgotten until the
+next nudge, one that returns seconds is repeated after them, one that raises is tried again later.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from control_plane.domain.errors import ControlPlaneError
+
+K = TypeVar("K", bound=Hashable)
+FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.1, 10.0
+GRACE_S = 1.0
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Entry:
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    again: bool = False  # nudged while its pass runs
+    failures: int = 0
+
+
+class KeyedQueue(Generic[K]):
+    """Runs `work` for keys until closed."""
+
+    def __init__(
+        self, work: Callable[[K], Awaitable[float | None]], jitter: Callable[[], float]
+    ) -> None:
+        self._work = work
+        self._jitter = jitter  # uniform in [0, 1)
+        self._entries: dict[K, _Entry] = {}
+        self._closed = False
+
+    def nudge(self, key: K) -> None:
+        """Have a pass for this key begin after this moment, at once if it can."""
+        if self._closed:
+            return
+        entry = self._entries.setdefault(key, _Entry())
+        if entry.task is not None:
+            entry.again = True
+            return
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        entry.task = asyncio.create_task(self._passes(key, entry))
+
+    def forget(self, key: K) -> None:
+        """Stop working for a key; a pass under way is cancelled."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if entry.task is not None:
+            entry.task.cancel()
+
+    async def close(self) -> None:
+        """Let passes under way end if they do so soon, cancel the others, start no more."""
+        self._closed = True
+        tasks = [one.task for one in self._entries.values() if one.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE_S)
+        for key in list(self._entries):
+            self.forget(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _passes(self, key: K, entry: _Entry) -> None:
+        while True:
+            entry.again = False
+            after_s = await self._outcome(key, entry)
+            if self._closed or not entry.again:
+                break
+        entry.task = None
+        if self._closed or self._entries.get(key) is not entry:
+            return
+        if after_s is None:
+            del self._entries[key]
+        else:
+            loop = asyncio.get_running_loop()
+            entry.timer = loop.call_later(after_s, self.nudge, key)
+
+    async def _outcome(self, key: K, entry: _Entry) -> float | None:
+        try:
+            after_s = await self._work(key)
+        except ControlPlaneError as error:
+            log.warning("pass failed", key=key, code=error.code, error=error.message)
+        except Exception:
+            log.exception("pass failed", key=key)
+        else:
+            entry.failures = 0
+            return after_s
+        entry.failures += 1
+        pause_s = min(FIRST_BACKOFF_S * 2.0 ** min(entry.failures - 1, 16), MOST_BACKOFF_S)
+        return pause_s * (0.5 + self._jitter())

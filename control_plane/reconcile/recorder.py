@@ -1,0 +1,98 @@
+"""Writes what passes found, several at a time: who waits for the disk shares one transaction.
+
+Every entry is conditional on its epoch, and an intent also on the desired state that it was made
+from: what was rolled back a moment ago is not flipped any more.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from control_plane.domain.errors import Rejected, Transient
+from control_plane.domain.events import Event
+from control_plane.domain.steps import step_key
+from control_plane.store import fleets, journal, rollouts
+from control_plane.store.database import Database, Session
+
+Stamp = tuple[int, tuple[str, ...]]  # a fleet's head and the steps of its live rollouts
+
+
+class DesiredMoved(Transient):
+    """The desired state changed while the push was made ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a server now, and what happened there."""
+
+    fleet: str
+    server: str
+    epoch: int
+    document: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+    stamp: Stamp | None = None  # the desired state must still be this one
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: Entry
+    written: bool = False
+
+
+async def current_stamp(s: Session, fleet: str) -> Stamp:
+    """Return what tells one desired state of a fleet from the next."""
+    head = (await fleets.fleet(s, fleet)).head
+    return head, tuple(step_key(one) for one in await rollouts.live(s, fleet))
+
+
+class Recorder:
+    """One transaction at a time; entries that come meanwhile share the next one."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._turn = asyncio.Lock()
+        self._waiting: list[_Waiting] = []
+
+    async def write(self, entry: Entry) -> None:
+        """Commit an entry.
+
+        Raises:
+            DesiredMoved: the desired state is not that of `entry.stamp` any more.
+            LeaseLost: another process reconciles the fleet.
+            NotFound: the server was removed.
+            StoreBusy: the database is busy, or its answer was lost.
+        """
+        mine = _Waiting(entry)
+        self._waiting.append(mine)
+        try:
+            async with self._turn:
+                if not mine.written and not await self._together():
+                    await self._commit([mine])
+        finally:
+            self._waiting = [one for one in self._waiting if one is not mine]
+
+    async def _together(self) -> bool:
+        """Commit all that wait; False if one of them spoils it for the others."""
+        batch = [one for one in self._waiting if not one.written]
+        if len(batch) == 1:
+            return False
+        try:
+            await self._commit(batch)
+        except (Rejected, Transient):
+            return False
+        return True
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        stamps = {(one.entry.fleet, one.entry.stamp) for one in batch if one.entry.stamp}
+        async with self._db.begin() as s:
+            for fleet, stamp in stamps:
+                if await current_stamp(s, fleet) != stamp:
+                    raise DesiredMoved(fleet=fleet)
+            for one in batch:
+                entry = one.entry
+                where = (entry.fleet, entry.server, entry.document)
+                await fleets.save_observed(s, *where, epoch=entry.epoch)
+            await journal.append(s, *(event for one in batch for event in one.entry.events))
+        for one in batch:
+            one.written = True

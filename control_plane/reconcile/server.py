@@ -1,0 +1,291 @@
+"""One pass over one server: observe, then decide, then at most one reload, then record.
+
+What is desired is read after the server was looked at, so that a rollback that was acknowledged is
+never followed by an older flip. Nothing here remembers what was sent but as an open intent.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from control_plane.domain import standing
+from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload
+from control_plane.domain.assignment import Assignment
+from control_plane.domain.errors import LeaseLost
+from control_plane.domain.evidence import sent
+from control_plane.domain.fleet import our_path
+from control_plane.domain.observed import Intent, Look, Observed, Presence
+from control_plane.domain.planner import plan_server, reload_timeout_s
+from control_plane.domain.record import to_json
+from control_plane.domain.signature import Signatures, from_json
+from control_plane.domain.standing import Standpoint
+from control_plane.domain.state import Able, ReloadAnswer, State
+from control_plane.reconcile import observe
+from control_plane.reconcile.assignments import Desired, assignment, owner_label
+from control_plane.reconcile.news import Reporter
+from control_plane.reconcile.observe import Material
+from control_plane.reconcile.recorder import DesiredMoved, Entry, Stamp
+from control_plane.reconcile.sight import Labels, learn, see
+from control_plane.reconcile.world import Key, Tracked, World
+from control_plane.store import catalog
+
+WATCH_S = 0.05
+WATCHES_PER_S = 1_500  # by all servers together
+PATIENCE = 0.02  # what moves for long is looked at less often: after this part of the time
+LONGEST_WATCH_S = 1.0
+_IDLE = (Cause.NOT_TAKEN_OVER, Cause.NO_REVISION, Cause.UNREACHABLE)
+_ALIVE = (State.START, State.LOADING, State.AVAILABLE, State.UNLOADING)
+log = structlog.get_logger()
+
+
+async def reconcile_server(world: World, it: Tracked) -> float:
+    """Bring a server one action closer to what it should serve; return when to look again."""
+    before = it.observed
+    await see(world, it)
+    fleet = it.server.fleet
+    last = it.standpoint
+    if last and world.desired.believed(fleet) and _is_steady(it, last.plan, before):
+        return _pause_s(world, it, last.plan)
+    desired = await _assign(world, it)
+    if it.assignment and set(it.assignment.models) - set(it.observed.models):
+        await see(world, it)
+        desired = await _assign(world, it)
+    plan = await _decide(world, it, desired)
+    if isinstance(plan.action, Reload) and _may_push(world, it):
+        plan = await _push(world, it, plan.action, desired)
+    _note(world, it, desired, plan)
+    await _record(world, it, plan)
+    _tell_rollouts(world, it, desired)
+    return _pause_s(world, it, plan)
+
+
+def _is_steady(it: Tracked, plan: Plan, before: Observed) -> bool:
+    """Whether nothing changed since a plan that had nothing to do and waits for no time."""
+    idle = plan.action.cause if isinstance(plan.action, Blocked) else plan.action
+    same = replace(it.observed, at=0.0) == replace(before, at=0.0)
+    return same and not it.events and (idle in _IDLE or isinstance(idle, Converged))
+
+
+async def _assign(world: World, it: Tracked) -> Desired:
+    desired = await world.desired.fresh(it.server.fleet)
+    found = desired.servers.get(it.server.name)
+    if found is not None and found.address == it.server.address:
+        it.server = found
+    owner = owner_label(world.installation, it.server.fleet)
+    it.assignment = assignment(desired, it.server, world.elsewhere(it), owner)
+    return desired
+
+
+async def _decide(world: World, it: Tracked, desired: Desired) -> Plan:
+    """Plan, ask versions what the plan asks of them, look at storage if it wants that."""
+    plan = _planned(world, it)
+    if plan.ask:
+        able = await _ask(world, it, plan.ask, desired)
+        learn(it, Look(world.now(), able=able))
+        plan = _planned(world, it)
+    if plan.storage_wanted and it.assignment is not None:
+        storage = await _storage(world, it, it.assignment, desired)
+        await see(world, it)
+        plan = _planned(world, it, storage)
+    return plan
+
+
+def _planned(world: World, it: Tracked, storage: Mapping[str, Presence] | None = None) -> Plan:
+    assigned = it.assignment or Assignment({}, "", taken_over=False)
+    return plan_server(assigned, it.observed, storage, world.now())
+
+
+async def _ask(
+    world: World, it: Tracked, asked: tuple[tuple[str, int], ...], desired: Desired
+) -> dict[str, dict[int, Able]]:
+    """Ask versions one real request each, and the marker again meanwhile."""
+
+    async def one(name: str, version: int) -> Able:
+        signatures = await _signatures(world, name, version)
+        material = Material(_place(desired, desired.base_paths[name]), signatures)
+        s = world.options.ask_timeout_s
+        return await observe.ask(it.client, world.storage, (name, version), material, s)
+
+    asking = asyncio.gather(*(one(*each) for each in asked))
+    answers, _ = await asyncio.gather(asking, see(world, it))
+    found: dict[str, dict[int, Able]] = {}
+    for (name, version), answer in zip(asked, answers, strict=True):
+        found.setdefault(name, {})[version] = answer
+    return found
+
+
+def _place(desired: Desired, base_path: str) -> str:
+    """Where we see what servers see at a base path; "" where we do not."""
+    fleet = desired.fleet
+    return our_path(fleet.path_map, base_path) if fleet.storage == "visible" else ""
+
+
+async def _signatures(world: World, name: str, version: int) -> Signatures | None:
+    """What the catalog knows of a version's signatures: a number never changes its content."""
+    known = world.signatures.get((name, version))
+    if known is None:
+        async with world.db.read() as s:
+            versions = await catalog.all_versions(s, name)
+        read = {one.number: from_json(one.signatures) for one in versions}
+        known = world.signatures[name, version] = read.get(version, {})
+    return known or None
+
+
+async def _storage(
+    world: World, it: Tracked, assigned: Assignment, desired: Desired
+) -> dict[str, Presence]:
+    """Look at every base path of the config to come, and at the versions that are not in it yet."""
+    held = it.observed.verified.config.models if it.observed.verified else {}
+    places = {name: _place(desired, one.base_path) for name, one in held.items()}
+    places |= {name: _place(desired, one.base_path) for name, one in assigned.models.items()}
+
+    async def one(name: str, place: str) -> Presence:
+        want = assigned.models.get(name)
+        in_force = held[name].versions if name in held else frozenset[int]()
+        loaded = frozenset(v for v in in_force if it.observed.available(name, v))
+        versions = want.versions if want and want.versions - loaded else frozenset[int]()
+        return await world.storage.presence(place, versions) if place else Presence()
+
+    found = await asyncio.gather(*(one(*each) for each in places.items()))
+    return dict(zip(places, found, strict=True))
+
+
+def _may_push(world: World, it: Tracked) -> bool:
+    """Whether the lease lasts and nothing is known only in part."""
+    return world.leadership.may_push(it.server.fleet) and it.observed.looked_at > 0
+
+
+async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Plan:
+    """Commit the intent, send the config, and look at what it did."""
+    epoch = world.leadership.epoch(it.server.fleet) or 0
+    intent = Intent(push.config, push.marker, push.names_added, world.now(), epoch)
+    known = sent(it.observed, intent, _held(it.observed), _wanted(it))
+    try:
+        await _write(world, it, known, _planned(world, it), desired.stamp)
+    except DesiredMoved:
+        world.nudge(it.key)
+        return _planned(world, it)
+    it.observed = known
+    call = asyncio.create_task(_call(world, it, push, intent))
+    it.calls.add(call)
+    call.add_done_callback(it.calls.discard)
+    if push.names_added:
+        return _planned(world, it)
+    await call
+    await see(world, it, _labels_changed(push, desired))
+    return _planned(world, it)
+
+
+async def _call(world: World, it: Tracked, push: Reload, intent: Intent) -> None:
+    """Send it and keep the answer for the next look; a new name holds the call for its load."""
+    if not world.leadership.may_push(it.server.fleet):
+        answer = ReloadAnswer("CANCELLED", "not sent: the lease ran out")
+    else:
+        timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
+        owner = it.assignment.owner if it.assignment else ""
+        answer = await it.client.reload(push.config, push.marker, owner, timeout_s=timeout_s)
+    now = world.now()
+    it.answers.append(replace(intent, answer=answer, answered_at=now))
+    told = Reporter(it.server, world.clock())
+    it.events.append(told.reloaded(intent, answer, now - intent.sent_at, push.why))
+    say = log.info if answer.ok else log.warning
+    say("reloaded", server=it.server.name, code=answer.code, error=answer.message, why=push.why)
+    if push.names_added:
+        world.nudge(it.key)
+
+
+def _held(observed: Observed) -> dict[str, frozenset[int]]:
+    """The versions that the server's config holds, as far as that is known."""
+    if observed.verified:
+        return {name: one.versions for name, one in observed.verified.config.models.items()}
+    return {
+        name: frozenset(v for v, one in versions.items() if one.state in _ALIVE)
+        for name, versions in observed.models.items()
+    }
+
+
+def _wanted(it: Tracked) -> dict[str, frozenset[int]]:
+    models = it.assignment.models if it.assignment else {}
+    return {name: one.versions for name, one in models.items()}
+
+
+def _labels_changed(push: Reload, desired: Desired) -> Labels:
+    """The labels to be asked for, so that what people see is what the server answers."""
+    moving = {model for one in desired.live for model in one.rollout.models}
+    return tuple(
+        (name, label)
+        for name, one in sorted(push.config.models.items())
+        for label in sorted(one.labels)
+        if not moving or name in moving
+    )
+
+
+def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:
+    """Keep the plan, and say it if it says something new."""
+    last = it.standpoint
+    it.standpoint = Standpoint(plan, it.observed, desired.targets, desired.begun)
+    if last is None or last.plan.sentence != plan.sentence:
+        log.info("server", fleet=it.server.fleet, server=it.server.name, sentence=plan.sentence)
+    moves = isinstance(plan.action, Reload) or standing.waits(plan)
+    (world.moving.add if moves else world.moving.discard)(it.key)
+
+
+async def _record(world: World, it: Tracked, plan: Plan) -> None:
+    """Write what changed; a pass that saw no change writes nothing."""
+    status = standing.status(plan, it.observed)
+    same = replace(it.observed, at=0.0) == replace(it.recorded, at=0.0)
+    if not same or it.events or status is not it.status:
+        await _write(world, it, it.observed, plan, None)
+
+
+async def _write(
+    world: World, it: Tracked, known: Observed, plan: Plan, stamp: Stamp | None
+) -> None:
+    epoch = world.leadership.epoch(it.server.fleet)
+    if epoch is None and stamp is None:
+        return
+    if epoch is None:
+        raise LeaseLost(fleet=it.server.fleet)
+    status, told = standing.status(plan, known), Reporter(it.server, world.clock())
+    events = [*told.changes(it.recorded, known), *it.events]
+    if status is not it.status:
+        events.append(told.status(status, it.status or "", plan.sentence))
+    document = to_json(known) | {"status": str(status), "sentence": plan.sentence}
+    where = (it.server.fleet, it.server.name)
+    kept = len(it.events)
+    await world.recorder.write(Entry(*where, epoch, document, tuple(events), stamp))
+    del it.events[:kept]
+    it.recorded, it.status = known, status
+    world.written()
+
+
+def _tell_rollouts(world: World, it: Tracked, desired: Desired) -> None:
+    """Wake the rollouts to whose steps this server now stands differently."""
+    told = {}
+    for one in desired.live:
+        reach = standing.fact(one.rollout, one.key, it.standpoint).reach
+        told[one.rollout.id] = (one.key, reach)
+        if it.told.get(one.rollout.id) != told[one.rollout.id]:
+            world.nudge(Key("rollout", it.server.fleet, one.rollout.id))
+    it.told = told
+
+
+def _pause_s(world: World, it: Tracked, plan: Plan) -> float:
+    options = world.options
+    if not it.observed.reachable:
+        return options.dial_s
+    if isinstance(plan.action, Reload):
+        return 0.0 if _may_push(world, it) else options.dial_s
+    waits = standing.waits(plan)
+    if not waits:
+        return options.observe_interval_s
+    pauses = [one.look_again_s or _watch_s(world, it) for one in waits]
+    return min(*pauses, options.observe_interval_s)
+
+
+def _watch_s(world: World, it: Tracked) -> float:
+    quiet_s = max(world.now() - it.observed.quiet_since, 0.0)
+    patience_s = min(quiet_s * PATIENCE, LONGEST_WATCH_S)
+    return max(WATCH_S, len(world.moving) / WATCHES_PER_S, patience_s)
