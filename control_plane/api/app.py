@@ -52,6 +52,7 @@ def create_app(parts: AppParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.running = running
+    parts.reconciler.listen(running.feed.poke)
     app.router.routes.insert(0, resolve.route(running))
     app.include_router(_api())
     app.include_router(system.router)

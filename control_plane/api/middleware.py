@@ -119,8 +119,10 @@ class Front:
         try:
             await self._admit(scope, head, receive, sending)
         finally:
-            handler = getattr(scope.get("route"), "name", "none")
-            self._metrics.observe(handler, _method(scope), status, time.perf_counter() - started)
+            handler = scope.get("handler") or getattr(scope.get("route"), "name", None)
+            self._metrics.observe(
+                handler or "none", _method(scope), status, time.perf_counter() - started
+            )
 
     async def _admit(self, scope: Scope, head: _Head, receive: Receive, send: Send) -> None:
         try:

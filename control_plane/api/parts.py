@@ -21,6 +21,9 @@ class Reconciling(Protocol):
     def nudge(self, fleet: str) -> None:
         """Look at this fleet soon. Losing it costs one round of the loop's own timer."""
 
+    def listen(self, call: Callable[[], None]) -> None:
+        """Call this whenever the loop has written something."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:

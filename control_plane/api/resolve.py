@@ -16,6 +16,7 @@ from control_plane.domain.errors import ControlPlaneError
 from control_plane.services.access import Role
 
 PATH: Final = "/api/v1/fleets/{fleet}/models/{model}/labels/{label}"
+NAME: Final = "resolve_label"
 ROLE: Final = Role.VIEWER
 
 
@@ -28,6 +29,7 @@ class Resolve:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the bytes that are ready, or a problem."""
         asked = scope["path_params"]
+        scope["handler"] = NAME
         try:
             scope["actor"].require(ROLE)
             body = self._answer(asked["fleet"], asked["model"], asked["label"])
@@ -49,7 +51,7 @@ class Resolve:
 
 def route(running: Running) -> Route:
     """The route; it goes before all others."""
-    made = Route(PATH, Resolve(running), methods=["GET"], name="resolve_label")
+    made = Route(PATH, Resolve(running), methods=["GET"], name=NAME)
     made.methods = {"GET"}  # without HEAD, as the other routes
     return made
 
@@ -70,7 +72,7 @@ def openapi_path() -> dict[str, Any]:
             "tags": ["resolve"],
             "summary": "Resolve Label",
             "description": "Say where a label points and how many servers answer so.",
-            "operationId": "resolve_label",
+            "operationId": NAME,
             "parameters": parameters,
             "responses": {
                 "200": {"description": "Where it points"},

@@ -1,7 +1,7 @@
 """Tells who waits that the journal has grown: event streams, held answers, the resolve snapshot.
 
-One query serves all of them. Writes of this process are seen at once through `poke`, those of
-others within `BUSY_S` while somebody eager waits, `IDLE_S` otherwise.
+One query serves all of them. Writes of this process are seen at once through `poke`, those
+of others within `BUSY_S` while somebody eager waits, `IDLE_S` otherwise.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from control_plane.domain.errors import Transient
 from control_plane.store import journal
 from control_plane.store.database import Database
 
-BUSY_S: Final = 0.05
+BUSY_S: Final = 0.1
 IDLE_S: Final = 0.5
 
 

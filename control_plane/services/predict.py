@@ -81,7 +81,7 @@ def _serves(sight: Sight, server: str, model: str, at: int | str | None) -> bool
         case int():
             return seen.available(model, at)
         case str():
-            version = seen.labels.get(model, {}).get(at)
+            version = sight.labels(server, model).get(at)
             return version is not None and seen.available(model, version)
         case None:
             return any(seen.available(model, number) for number in seen.models.get(model, {}))

@@ -52,8 +52,16 @@ class Sight:
     def answers(self, server: str, model: str, label: str, version: int) -> bool:
         """Whether a label was last seen answering with this version on a server."""
         seen = self.of(server)
-        points = seen.labels.get(model, {}).get(label) == version
+        points = self.labels(server, model).get(label) == version
         return seen.reachable and points and seen.available(model, version)
+
+    def labels(self, server: str, model: str) -> Mapping[str, int]:
+        """Where a server's labels point: by the config whose marker answers, else as probed."""
+        seen = self.of(server)
+        if seen.verified is None:
+            return seen.labels.get(model, {})
+        held = seen.verified.config.models.get(model)
+        return held.labels if held is not None else {}
 
 
 async def look(s: Session, name: str) -> Sight:

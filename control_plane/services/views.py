@@ -127,7 +127,7 @@ def server_view(sight: Sight, server: Server) -> Json:
                 "versions": {
                     str(number): _version_json(one) for number, one in sorted(versions.items())
                 },
-                "labels": dict(seen.labels.get(model, {})),
+                "labels": dict(sight.labels(server.name, model)),
             }
             for model, versions in sorted(seen.models.items())
         },
@@ -138,8 +138,10 @@ def server_status(sight: Sight, server: Server) -> tuple[str, str]:
     """How a server is, in one word and in one sentence."""
     seen = sight.of(server.name)
     said = sight.said.get(server.name, {})
-    status = said.get("status") or _status(sight, server, seen)
-    return str(status), str(said.get("sentence") or _sentence(status, seen))
+    if server.taken_over == (said.get("status") == "not_taken_over"):
+        said = {}  # from before it was taken over
+    status = str(said.get("status") or _status(sight, server, seen))
+    return status, str(said.get("sentence") or _sentence(status, seen))
 
 
 def policy_json(policy: Policy) -> Json:

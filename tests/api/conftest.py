@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,9 +31,13 @@ class Nudges:
     """Stands where the loop would: remembers which fleets it was told to look at."""
 
     fleets: list[str] = field(default_factory=list)
+    told: Callable[[], None] | None = None
 
     def nudge(self, fleet: str) -> None:
         self.fleets.append(fleet)
+
+    def listen(self, call: Callable[[], None]) -> None:
+        self.told = call
 
 
 def new_id() -> str:

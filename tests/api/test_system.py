@@ -1,0 +1,67 @@
+"""What watches the process, and what describes it."""
+
+from pathlib import Path
+
+from control_plane.api.app import ApiOptions
+from tests.api.conftest import Api, serving
+from tests.databases import sqlite_url
+
+ROOT = "http://test"
+
+
+async def test_a_process_that_runs_is_alive_and_ready(api: Api) -> None:
+    assert (await api.ok("GET", f"{ROOT}/livez"))["status"] == "ok"
+    assert await api.ok("GET", f"{ROOT}/readyz") == {"status": "ready"}
+    told = await api.ok("GET", f"{ROOT}/readyz?verbose")
+    assert told["checks"] == {"database": "ok"}
+
+
+async def test_a_process_that_ends_is_not_ready(api: Api) -> None:
+    await api.app.state.running.feed.close()
+    answer = await api.http.get(f"{ROOT}/readyz?verbose")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["process"] == "shutting down"
+
+
+async def test_requests_are_counted_by_handler(api: Api) -> None:
+    await api.ok("GET", "/models")
+    await api.http.get("/fleets/default/models/m/labels/stable")
+    text = (await api.http.get(f"{ROOT}/metrics")).text
+    counted = 'tfsctl_http_requests_total{handler="list_models",method="GET",status="200"} 1.0'
+    assert counted in text
+    assert 'handler="resolve_label",method="GET",status="404"' in text
+
+
+async def test_the_document_describes_every_path(api: Api) -> None:
+    document = await api.ok("GET", f"{ROOT}/openapi.json")
+    assert "/api/v1/fleets/{fleet}/models/{model}/labels/{label}" in document["paths"]
+    assert "/api/v1/fleets/{fleet}/deployments/{model}:promote" in document["paths"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert operation["summary"]
+
+
+async def test_the_version_is_told(api: Api) -> None:
+    assert (await api.ok("GET", f"{ROOT}/version"))["api"] == "v1"
+
+
+async def test_answers_carry_the_headers_that_browsers_heed(api: Api) -> None:
+    for path in ("/models", f"{ROOT}/livez", "/no/such/path"):
+        headers = (await api.http.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-request-id"]
+
+
+async def test_no_page_of_documentation_is_served_in_production(api: Api) -> None:
+    assert (await api.http.get(f"{ROOT}/docs")).status_code == 404
+
+
+async def test_shutting_down_is_off_unless_enabled_and_needs_its_key(tmp_path: Path) -> None:
+    async with serving(sqlite_url(tmp_path)) as api:
+        assert (await api.refused("POST", "/admin:shutdown"))["status"] == 404
+    options = ApiOptions(shutdown_key="k3y")
+    async with serving(sqlite_url(tmp_path), options=options) as api:
+        assert (await api.refused("POST", "/admin:shutdown"))["status"] == 403
+        key = {"X-Shutdown-Key": "k3y"}
+        assert (await api.ok("POST", "/admin:shutdown", headers=key))["status"] == "ending"
