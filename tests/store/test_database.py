@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from control_plane.domain.errors import Invalid, NotFound, SchemaMismatch, StoreBusy
 from control_plane.store import catalog, engines, journal, rollouts
@@ -46,7 +47,8 @@ async def test_a_cancelled_transaction_is_undone_and_the_next_one_runs(db: Datab
             await asyncio.Event().wait()
 
     task = asyncio.create_task(write_slowly())
-    await started.wait()
+    async with asyncio.timeout(20):
+        await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -196,6 +198,17 @@ def test_the_write_ahead_log_waits_for_the_sqlite_that_does_not_corrupt_it(
     version: tuple[int, ...], mode: str
 ) -> None:
     assert engines.journal_mode(version) == mode
+
+
+async def test_sqlite_answers_a_commit_when_it_is_on_the_disk(tmp_path: Path) -> None:
+    opened = Database.open(sqlite_url(tmp_path))
+    for transaction in (opened.begin, opened.read):
+        async with transaction() as s:
+            found = [
+                await s.scalar(text(f"PRAGMA {name}")) for name in ("synchronous", "foreign_keys")
+            ]
+            assert found == [2, 1]
+    await opened.close()
 
 
 async def test_a_write_that_another_process_holds_back_is_busy(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _acknowledged_before_kill(url: str, count: int) -> int:
 
 async def _numbers(url: str) -> list[int]:
     db = Database.open(url)
-    async with db.begin() as s:
+    async with db.read() as s:
         found = await journal.events(s, 0, 100_000)
     await db.close()
     return [one.seq for one in found]

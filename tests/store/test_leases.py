@@ -1,13 +1,12 @@
 """Leases: one writer per fleet, fenced by an epoch."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from control_plane.domain.errors import LeaseLost, StoreBusy
 from control_plane.domain.fleet import Fleet
-from control_plane.store import fleets, leases
+from control_plane.store import fleets, leases, rollouts
 from control_plane.store.database import Database
 from control_plane.store.leases import Lease
 from tests.databases import Postgres, fresh_database
@@ -101,21 +100,34 @@ async def test_each_fleet_has_a_lease_of_its_own_and_an_epoch_outlives_it(db: Da
 
 
 async def test_a_leader_frozen_inside_a_transaction_holds_up_nobody_for_long(
-    postgres: Postgres, tmp_path: Path
+    postgres: Postgres,
 ) -> None:
     with fresh_database(postgres) as url:
         frozen, other = Database.open(url), Database.open(url)
-        lease = await _must_acquire(frozen, "one", ttl_s=0.2)
+        lease = await _must_acquire(frozen, "one", ttl_s=1)
         with pytest.raises(StoreBusy):
-            await _freeze_until_taken_over(frozen, other, lease)
+            await _write_after_takeover(frozen, other, lease)
+        async with other.read() as s:
+            assert await rollouts.verified(s, "default", "ranker", "stable") == ()
         await frozen.close()
         await other.close()
 
 
-async def _freeze_until_taken_over(frozen: Database, other: Database, lease: Lease) -> None:
+async def _write_after_takeover(frozen: Database, other: Database, lease: Lease) -> None:
     async with frozen.begin() as s:
         await leases.check(s, "default", lease.epoch)
         async with asyncio.timeout(20):
-            while (await _acquire(other, "two")) is None:
-                await asyncio.sleep(0.05)
-        await leases.check(s, "default", lease.epoch)
+            taken = await _taken_over(other)
+        assert taken.epoch == lease.epoch + 1
+        await rollouts.verify_label(s, "default", "ranker", "stable", 1, 1, NOON)
+
+
+async def _taken_over(other: Database) -> Lease:
+    while True:
+        try:
+            found = await _acquire(other, "two")
+        except StoreBusy as error:
+            raise AssertionError from error
+        if found is not None:
+            return found
+        await asyncio.sleep(0.05)
