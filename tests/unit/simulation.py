@@ -73,6 +73,7 @@ class World:
     reached: Counter[str] = field(default_factory=Counter)
     pushes: list[Config] = field(default_factory=list)
     plan: Plan | None = None
+    inside: set[str] = field(default_factory=set)  # hard states that the last pass was in
     known: set[str] = field(default_factory=set)  # names that were ever wanted
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class World:
         there = frozenset(int(child) for child in children)
         good = frozenset(v for v in there if not self.hollow(name, v))
         faults = {v: "not there" for v in (1, 2, 3) if v not in there}
-        faults |= {v: "saved_model.pb does not parse" for v in there - good}
+        faults |= dict.fromkeys(there - good, "saved_model.pb does not parse")
         return Presence(True, good, faults, there - good)
 
     def hollow(self, name: str, version: int) -> bool:
@@ -375,31 +376,41 @@ class World:
         return True
 
     def _note(self, plan: Plan) -> None:
-        """Count the hard states that this pass was in."""
-        seen, verified = self.observed, self.observed.verified
-        config = verified.config if verified else Config()
-        self.reached["stale END"] += any(
-            one.state is State.END and one.since <= seen.added.get(name, {}).get(version, 0.0)
-            for name, model in config.models.items()
-            for version, one in seen.models.get(name, {}).items()
-            if version in model.versions
-        )
-        self.reached["phantom START"] += any(
-            one.state is State.START and version in seen.dropped.get(name, {})
-            for name, versions in seen.models.items()
-            if name not in config.models
-            for version, one in versions.items()
-        )
-        self.reached["dangling label without the flag"] += not self.labels_flag and any(
-            not seen.available(name, version)
-            for name, model in config.models.items()
-            for version in model.labels.values()
-        )
+        """Count the hard states that this pass entered."""
+        inside = {state for state, there in self._hard_states(plan).items() if there}
+        for state in inside - self.inside:
+            self.reached[state] += 1
+        self.inside = inside
+
+    def _hard_states(self, plan: Plan) -> Mapping[str, bool]:
+        seen = self.observed
+        config = seen.verified.config if seen.verified else Config()
         blocked = plan.action.cause if isinstance(plan.action, Blocked) else None
-        self.reached["postponed list"] += blocked is Cause.POSTPONED or bool(plan.notes)
-        self.reached["frozen poll"] += any(
-            isinstance(one, Blocked) and one.cause is Cause.BASE_PATH_MISSING
+        frozen = [
+            one
             for name, one in plan.models.items()
-            if name in config.models
-        )
-        self.reached["converged"] += isinstance(plan.action, Converged)
+            if name in config.models and isinstance(one, Blocked)
+        ]
+        return {
+            "stale END": any(
+                one.state is State.END and one.since <= seen.added.get(name, {}).get(version, 0.0)
+                for name, model in config.models.items()
+                for version, one in seen.models.get(name, {}).items()
+                if version in model.versions
+            ),
+            "phantom START": any(
+                one.state is State.START and version in seen.dropped.get(name, {})
+                for name, versions in seen.models.items()
+                if name not in config.models
+                for version, one in versions.items()
+            ),
+            "dangling label without the flag": not self.labels_flag
+            and any(
+                not seen.available(name, version)
+                for name, model in config.models.items()
+                for version in model.labels.values()
+            ),
+            "postponed list": blocked is Cause.POSTPONED or bool(plan.notes),
+            "frozen poll": any(one.cause is Cause.BASE_PATH_MISSING for one in frozen),
+            "converged": isinstance(plan.action, Converged),
+        }
