@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -35,17 +36,21 @@ class Postgres:
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """A server of our own, gone at the end; it need not survive a power cut."""
-    with tempfile.TemporaryDirectory(prefix="control-plane-pg-", dir=_fastest()) as home:
+    with tempfile.TemporaryDirectory(
+        prefix="control-plane-pg-", dir=_fastest(), ignore_cleanup_errors=True
+    ) as home:
         server = _start(Path(home))
-        try:
-            postgres = Postgres(str(server.get_postmaster_info().socket_dir))
-            postgres.execute("ALTER SYSTEM SET fsync = off")
-            postgres.execute("SELECT pg_reload_conf()")
-            postgres.execute(f"CREATE DATABASE {_TEMPLATE}")
-            schema.upgrade(postgres.url(_TEMPLATE))
-            yield postgres
-        finally:
-            server.cleanup()
+        info = server.get_postmaster_info()
+        with _ending_with_us(info.pid, Path(home)):
+            try:
+                postgres = Postgres(str(info.socket_dir))
+                postgres.execute("ALTER SYSTEM SET fsync = off")
+                postgres.execute("SELECT pg_reload_conf()")
+                postgres.execute(f"CREATE DATABASE {_TEMPLATE}")
+                schema.upgrade(postgres.url(_TEMPLATE))
+                yield postgres
+            finally:
+                server.cleanup()
 
 
 @contextmanager
@@ -74,6 +79,15 @@ def _migrated_sqlite() -> bytes:
         file = Path(home) / "template.db"
         schema.upgrade(f"sqlite:///{file}")
         return file.read_bytes()
+
+
+@contextmanager
+def _ending_with_us(postmaster: int, home: Path) -> Iterator[None]:
+    """The server is a daemon: a shell that notices our end, a kill too, takes it along."""
+    end = 'cat; [ -e "$1/data/postmaster.pid" ] && kill -QUIT "$0"; rm -rf "$1"'
+    watch = ["sh", "-c", end, str(postmaster), str(home)]
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def _fastest() -> Path | None:
