@@ -102,7 +102,7 @@ def _document(app: FastAPI) -> None:
 async def _living(running: Running) -> AsyncIterator[None]:
     parts = running.parts
     with suppress(Transient):  # answers 404 until the database does; the task tries again
-        await running.resolved.refresh()
+        await running.resolved.refresh_all()
     async with asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(running.feed.run()),

@@ -99,6 +99,7 @@ async def held(write: Write, answer: Answer) -> Answer:
     if answer.status != 202 or not write.wait_s:
         return answer
     rollout = await until_over(write.running, answer.body["rollout"]["id"], write.wait_s)
+    await write.running.resolved.refresh(rollout.fleet)
     return replace(
         answer,
         status=202 if rollout.phase.live else 200,

@@ -10,17 +10,21 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from control_plane.domain.errors import NotFound, Transient
+from control_plane.services import history
 from control_plane.services.feed import Feed
 from control_plane.services.sight import Sight, look
 from control_plane.store import fleets
 from control_plane.store.database import Database
 
-RESYNC_S: Final = 5.0
+RESYNC_S: Final = 10.0  # what no event told of shows after this
 _SHARE: Final = 10
 _LONGEST_PAUSE_S: Final = 0.9
+_MANY: Final = 500
+Labels: TypeAlias = Mapping[tuple[str, str], bytes]  # by model and label
+_NOTHING: Final[Labels] = {}
 
 
 class Resolved:
@@ -28,9 +32,9 @@ class Resolved:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._answers: Mapping[tuple[str, str, str], bytes] = {}
-        self._fleets: frozenset[str] = frozenset()
-        self._models: frozenset[tuple[str, str]] = frozenset()
+        self._fleets: dict[str, Labels] = {}
+        self._models: dict[str, frozenset[str]] = {}
+        self._turn = asyncio.Lock()  # so that no older look comes after a newer one
 
     def answer(self, fleet: str, model: str, label: str) -> bytes:
         """Return the whole JSON answer.
@@ -38,48 +42,67 @@ class Resolved:
         Raises:
             NotFound: no such fleet; the model is not deployed there; it has no such label.
         """
-        found = self._answers.get((fleet, model, label))
+        found = self._fleets.get(fleet, _NOTHING).get((model, label))
         if found is None:
             raise self._missing(fleet, model, label)
         return found
 
-    async def refresh(self) -> None:
-        """Make the snapshot anew."""
-        answers: dict[tuple[str, str, str], bytes] = {}
-        async with self._db.read() as s:
-            names = [one.name for one in await fleets.all_fleets(s)]
-        models: set[tuple[str, str]] = set()
-        for name in names:
-            with suppress(NotFound):  # deleted a moment ago
+    async def refresh(self, fleet: str) -> None:
+        """Make the snapshot of a fleet anew."""
+        async with self._turn:
+            try:
                 async with self._db.read() as s:
-                    sight = await look(s, name)
-                models |= {(name, model) for model in sight.targets}
-                answers |= _answers(sight)
-        self._answers, self._fleets, self._models = answers, frozenset(names), frozenset(models)
+                    sight = await look(s, fleet)
+            except NotFound:
+                self._forget(fleet)
+                return
+            self._models[fleet] = frozenset(sight.targets)
+            self._fleets[fleet] = _answers(sight)
+
+    async def refresh_all(self) -> None:
+        """Make the whole snapshot anew."""
+        async with self._db.read() as s:
+            names = {one.name for one in await fleets.all_fleets(s)}
+        for name in names | self._fleets.keys():
+            await self.refresh(name)
 
     async def run(self, feed: Feed) -> None:
         """Keep the snapshot fresh until the feed closes."""
+        done, grown = feed.seq, False
         while not feed.closed:
             seen, started = feed.seq, time.monotonic()
             with suppress(Transient):
-                await self.refresh()
+                await self._catch_up(done if grown else None)
+                done = seen
             cost_s = time.monotonic() - started
             await asyncio.sleep(min(_SHARE * cost_s, _LONGEST_PAUSE_S))
-            await feed.after(seen, RESYNC_S, eager=False)
+            grown = await feed.after(done, RESYNC_S, eager=False)
+
+    async def _catch_up(self, after: int | None) -> None:
+        """Look again at the fleets that events beyond `after` tell of; at all if it is None."""
+        found = () if after is None else await history.events(self._db, after, _MANY)
+        if after is None or len(found) == _MANY:
+            await self.refresh_all()
+            return
+        for name in sorted({one.fleet for one in found if one.fleet}):
+            await self.refresh(name)
+
+    def _forget(self, fleet: str) -> None:
+        self._fleets.pop(fleet, None)
+        self._models.pop(fleet, None)
 
     def _missing(self, fleet: str, model: str, label: str) -> NotFound:
         if fleet not in self._fleets:
             return NotFound(f"there is no fleet {fleet}", fleet=fleet)
-        if (fleet, model) not in self._models:
+        if model not in self._models[fleet]:
             return NotFound(f"the fleet {fleet} does not serve {model}", fleet=fleet, model=model)
         text = f"{model} has no label {label} in the fleet {fleet}"
         return NotFound(text, fleet=fleet, model=model, label=label)
 
 
-def _answers(sight: Sight) -> dict[tuple[str, str, str], bytes]:
-    fleet = sight.fleet.name
+def _answers(sight: Sight) -> Labels:
     return {
-        (fleet, model, label): _encoded(sight, model, label, version)
+        (model, label): _encoded(sight, model, label, version)
         for model, target in sight.targets.items()
         for label, version in target.labels.items()
     }
