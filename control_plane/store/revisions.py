@@ -6,7 +6,7 @@ What a fleet should serve at revision n is, per model, its newest deployment wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import func, insert, select, update
 
@@ -27,35 +27,48 @@ class Head:
     actor: str
 
 
-async def append(
-    s: Session,
-    fleet: str,
-    *,
-    kind: Kind,
-    actor: str,
-    reason: str,
-    changes: Mapping[str, Deployment | None],
-    expected: Mapping[str, int],
-    now: datetime,
-) -> Revision:
+class Change(TypedDict):
+    """What `append` is told of a revision."""
+
+    kind: Kind
+    actor: str
+    reason: str
+    changes: Mapping[str, Deployment | None]  # None: the model is not deployed any more
+    expected: Mapping[str, int]  # per changed model, the revision that last touched it; 0: none
+    now: datetime
+
+
+async def append(s: Session, fleet: str, **change: Unpack[Change]) -> Revision:
     """Append a revision, holding the fleet's lock to the end of the transaction.
 
-    `expected` has, per changed model, the revision that last touched it (0: none); changes of
-    other models in between do no harm.
+    Changes of other models since the expected revisions do no harm.
 
     Raises:
         NotFound: no such fleet.
         RevisionConflict: a changed model was touched by another revision; names both.
     """
     parent = (await fleets.lock_fleet(s, fleet)).head
-    await _check_expected(s, fleet, changes, expected)
-    made = Revision(fleet, parent + 1, parent, kind, actor, reason, now, dict(changes))
-    await s.execute(update(FleetRow).where(FleetRow.name == fleet).values(head=made.number))
+    await _check_expected(s, fleet, change["changes"], change["expected"])
+    made = Revision(
+        fleet=fleet,
+        number=parent + 1,
+        parent=parent,
+        kind=change["kind"],
+        actor=change["actor"],
+        reason=change["reason"],
+        created_at=change["now"],
+        changes=dict(change["changes"]),
+    )
+    await _insert(s, made)
+    return made
+
+
+async def _insert(s: Session, made: Revision) -> None:
+    await s.execute(update(FleetRow).where(FleetRow.name == made.fleet).values(head=made.number))
     await s.execute(insert(RevisionRow).values(rows.values_of(made, "changes")))
     if made.changes:
         each = [_deployment_values(made, model) for model in sorted(made.changes)]
         await s.execute(insert(rows.table_of(DeploymentRow)), each)
-    return made
 
 
 async def head(s: Session, fleet: str) -> Mapping[str, Head]:

@@ -127,9 +127,10 @@ async def save(
 
 
 async def verify_label(
-    s: Session, fleet: str, model: str, label: str, version: int, revision: int, at: datetime
+    s: Session, fleet: str, model: str, *seen: *tuple[str, int, int, datetime]
 ) -> None:
-    """Record that a label was verified on a version; once per revision."""
+    """Record that a label was verified, once per revision: label, version, revision, time."""
+    label, version, revision, at = seen
     key = {"fleet": fleet, "model": model, "label": label, "version": version}
     await rows.insert_new(s, VerificationRow, **key, revision=revision, at=at, rolled_back_at=None)
 
