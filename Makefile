@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
 
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate -q
+
 .DEFAULT_GOAL := help
 .PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock
 
@@ -49,5 +52,7 @@ bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench
 
 lock: ## pin the requirements again, with hashes and without index addresses (needs uv)
-	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -q pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt --excludes requirements/excluded-from-runtime.txt \
+	  pyproject.toml -o requirements/runtime.txt
+	$(LOCK) -c requirements/dev.txt --no-deps requirements/stubs.in -o requirements/stubs.txt
