@@ -54,6 +54,10 @@ class Desired:
         """The steps that have started, by key."""
         return frozenset(one.key for one in self.live if one.begun)
 
+    def basis(self, server: str) -> tuple[object, ...]:
+        """What a plan for this server is made from; equal where the plan would be."""
+        return self.fleet, self.servers.get(server), self.stamp, self.begun
+
     @property
     def ours(self) -> tuple[Server, ...]:
         """The servers that were taken over."""

@@ -44,9 +44,9 @@ async def reconcile_server(world: World, it: Tracked) -> float:
     """Bring a server one action closer to what it should serve; return when to look again."""
     before = it.observed
     await see(world, it)
-    fleet = it.server.fleet
-    last = it.standpoint
-    if last and world.desired.believed(fleet) and _is_steady(it, last.plan, before):
+    last, believed = it.standpoint, world.desired.believed(it.server.fleet)
+    same = believed is not None and believed.basis(it.server.name) == it.basis
+    if last and same and _is_steady(it, last.plan, before):
         return _pause_s(world, it, last.plan)
     desired = await _assign(world, it)
     if it.assignment and set(it.assignment.models) - set(it.observed.models):
@@ -226,6 +226,7 @@ def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:
     """Keep the plan, and say it if it says something new."""
     last = it.standpoint
     it.standpoint = Standpoint(plan, it.observed, desired.targets, desired.begun)
+    it.basis = desired.basis(it.server.name)
     if last is None or last.plan.sentence != plan.sentence:
         log.info("server", fleet=it.server.fleet, server=it.server.name, sentence=plan.sentence)
     moves = isinstance(plan.action, Reload) or standing.waits(plan)

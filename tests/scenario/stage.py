@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,7 @@ from control_plane.services.changes import Call, Outcome, Started
 from control_plane.services.commit import nothing_more
 from control_plane.services.fleets import ServerRequest
 from control_plane.serving.client import GrpcModelServer
+from control_plane.store import fleets as store
 from control_plane.store import journal, rollouts
 from control_plane.store.database import Database
 from tests.contract.served import free_port
@@ -157,6 +158,18 @@ class Stage:
         await fleets.add_server(
             self.db, FLEET, request, actor="test", now=now(), commit=nothing_more
         )
+        self.clients[name] = GrpcModelServer(made.address)
+        self.nudge()
+        return made
+
+    async def move(self, name: str) -> DevServer:
+        """Start the server anew at another address, and say so; the old process goes on."""
+        made = self.servers[f"{name}-moved"] = DevServer(f"{name}-moved", self.home, {})
+        made.start()
+        async with self.db.begin() as s:
+            known = await store.server(s, FLEET, name)
+            await store.save_server(s, replace(known, address=made.address), None)
+        await self.clients[name].close()
         self.clients[name] = GrpcModelServer(made.address)
         self.nudge()
         return made

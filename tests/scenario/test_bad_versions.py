@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+from control_plane.domain.rollout import Phase
+from control_plane.store import fleets, revisions
+from tests.scenario.stage import FLEET, Resolved, Stage
+
+
+async def one_version_served(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1, 2, 3)
+    await stage.server("a")
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+
+
+async def blind(stage: Stage) -> None:
+    """Let the control plane not see the storage, so that it has to rely on the servers."""
+    async with stage.db.begin() as s:
+        fleet = await fleets.fleet(s, FLEET)
+        await fleets.save_fleet(s, replace(fleet, storage="opaque"), None)
+
+
+def spoil(stage: Stage, version: int) -> None:
+    (stage.models / "half_plus_two" / str(version) / "saved_model.pb").write_bytes(b"\xffnot it")
+
+
+async def test_a_corrupt_version_fails_its_rollout_before_any_label_moves(stage: Stage) -> None:
+    await one_version_served(stage)
+    spoil(stage, 2)
+    failed = await stage.over(await stage.promote("half_plus_two", 2))
+    assert failed.phase is Phase.FAILED
+    assert "saved_model.pb" in failed.error
+    assert await stage.label("a", "half_plus_two") == Resolved(1)
+    assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE"}
+    async with stage.db.read() as s:
+        head = await revisions.head_of(s, FLEET, "half_plus_two")
+    assert head is not None
+    assert head.deployment.versions == frozenset({1})
+
+
+async def test_a_failed_load_is_told_in_the_servers_own_words(stage: Stage) -> None:
+    await one_version_served(stage)
+    await blind(stage)
+    spoil(stage, 2)
+    failed = await stage.over(await stage.promote("half_plus_two", 2))
+    assert failed.phase is Phase.FAILED
+    assert "saved_model.pb" in failed.error
+    assert await stage.label("a", "half_plus_two") == Resolved(1)
+
+
+async def test_after_a_failed_promotion_the_next_one_and_a_rollback_work(stage: Stage) -> None:
+    await one_version_served(stage)
+    await blind(stage)
+    spoil(stage, 2)
+    await stage.over(await stage.promote("half_plus_two", 2))
+    await stage.done(await stage.promote("half_plus_two", 3))
+    await stage.done(await stage.rollback("half_plus_two"))
+    assert await stage.label("a", "half_plus_two") == Resolved(1)
+
+
+async def test_a_version_without_its_variables_waits_for_them(stage: Stage) -> None:
+    await one_version_served(stage)
+    index = stage.models / "half_plus_two" / "2" / "variables" / "variables.index"
+    content = index.read_bytes()
+    index.unlink()
+    rollout = await stage.promote("half_plus_two", 2)
+    for _ in range(3):
+        stage.nudge()
+        assert await stage.label("a", "half_plus_two") == Resolved(1)
+    index.write_bytes(content)
+    await stage.done(rollout)
+    assert await stage.label("a", "half_plus_two") == Resolved(2)

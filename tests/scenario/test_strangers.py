@@ -1,0 +1,41 @@
+from control_plane.domain.standing import Status
+from tests.scenario.stage import Absent, Resolved, Stage, until
+
+
+async def test_a_server_that_nobody_took_over_is_watched_and_left_alone(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1)
+    await stage.model("scaled", 1, of="scaled")
+    await stage.server("a", take_over=False)
+    await until(lambda: stage.label("a", "scaled"), lambda seen: seen is not None)
+    await stage.start_loop()
+    await stage.settles("a", Status.NOT_TAKEN_OVER)
+    await stage.foreign("a", "scaled")
+    await stage.server("b")
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    assert await stage.label("b", "half_plus_two") == Resolved(1)
+    assert await stage.states("a", "half_plus_two") == {}
+    assert await stage.states("a", "scaled") == {1: "AVAILABLE"}
+    assert {one.server for one in await stage.events("server.reloaded")} == {"b"}
+
+
+async def test_a_config_that_somebody_emptied_is_put_back(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1)
+    await stage.server("a")
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    await stage.settles("a", Status.READY)
+    await stage.foreign("a")
+    assert await stage.label("a", "half_plus_two") == Absent()
+    await stage.answers("a", "half_plus_two", 1, 25)
+    await stage.settles("a", Status.READY)
+    assert await stage.events("server.drifted")
+
+
+async def test_a_server_that_moves_to_another_address_is_followed(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1)
+    old = await stage.server("a")
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    await stage.move("a")
+    old.kill()
+    await stage.answers("a", "half_plus_two", 1)
