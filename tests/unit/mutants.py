@@ -1,0 +1,203 @@
+"""Planners that are wrong on purpose. Each must be caught by the tests of the rules."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit of one module of the domain."""
+
+    wrong: str  # what it gets wrong
+    module: str
+    before: str
+    after: str
+
+
+MUTANTS = (
+    Mutant(
+        "moves a label to a version that is not AVAILABLE",
+        "model_plan",
+        "if target in held.versions and view.available(target):",
+        "if target in held.versions:",
+    ),
+    Mutant(
+        "moves a label to a version that never answered",
+        "model_plan",
+        "    if one.able is None:\n",
+        "    if one.able is None:\n        return None\n    if one.able is None:\n",
+    ),
+    Mutant(
+        "keeps a label whose version is gone in the next config",
+        "model_plan",
+        "if version in self.held.versions and self.may_hold(label, version)",
+        "if version in self.held.versions",
+    ),
+    Mutant(
+        "drops the old version in the push that loads the new one",
+        "model_plan",
+        "entry = replace(entry, versions=held.versions | (ready - tired))",
+        "entry = replace(entry, versions=want.versions | (ready - tired))",
+    ),
+    Mutant(
+        "drops before the wanted versions are AVAILABLE",
+        "model_plan",
+        "steps = (_move, _load, _retry, _await, _drop, _finish)",
+        "steps = (_move, _load, _drop, _retry, _await, _finish)",
+    ),
+    Mutant(
+        "takes a labelled name out in one step",
+        "model_plan",
+        "    if view.labels:\n        return Change(\n",
+        "    if False:\n        return Change(\n",
+    ),
+    Mutant(
+        "takes a name out while a version is in START",
+        "model_plan",
+        "COMING = (State.START, State.LOADING)",
+        "COMING = (State.LOADING,)",
+    ),
+    Mutant(
+        "sends versions that storage shows to be incomplete",
+        "model_plan",
+        "    return versions & view.presence.complete\n",
+        "    return versions\n",
+    ),
+    Mutant(
+        "adds a name whose base path is missing",
+        "model_plan",
+        "if presence is not None and presence.base_path is False:",
+        "if presence is not None and presence.base_path is None and False:",
+    ),
+    Mutant(
+        "loads though a base path of the running config is gone",
+        "model_plan",
+        "        return None\n    if view.ground.missing:\n",
+        "        return None\n    if view.ground.missing == view.name:\n",
+    ),
+    Mutant(
+        "adds a version again before the drop has settled",
+        "model_plan",
+        "        if now < since + traits.settle_s:\n",
+        "        if now < since:\n",
+    ),
+    Mutant(
+        "adds a version again while an inline load runs",
+        "model_plan",
+        "        if traits.inline_loads and view.ground.loading:\n",
+        "        if view.ground.loading and not traits.inline_loads:\n",
+    ),
+    Mutant(
+        "waits for ever for a START that never moves",
+        "model_plan",
+        "    return one.state is State.START and view.ground.now >=",
+        "    return one.state is State.UNKNOWN and view.ground.now >=",
+    ),
+    Mutant(
+        "believes an END from before the push",
+        "model_plan",
+        "    return fresh or view.ground.now >= added + view.ground.traits.settle_s\n",
+        "    return True\n",
+    ),
+    Mutant(
+        "never tries a failed version again",
+        "model_plan",
+        "    hopeful = view.seen[version].served or version in want.elsewhere\n",
+        "    hopeful = False\n",
+    ),
+    Mutant(
+        "asks for proof before it restores a label",
+        "model_plan",
+        "    if label not in view.labels and view.proven.get(label) == target:\n",
+        "    if label in view.labels and view.proven.get(label) == target:\n",
+    ),
+    Mutant(
+        "adds all versions at once after a restart",
+        "model_plan",
+        "    first = frozenset(want.labels.values()) or want.versions\n",
+        "    first = want.versions\n",
+    ),
+    Mutant(
+        "pushes while an intent is open",
+        "planner",
+        "    if observed.intent:\n        return _open(",
+        "    if observed.intent and False:\n        return _open(",
+    ),
+    Mutant(
+        "pushes to a server that nobody took over",
+        "planner",
+        "    if not assignment.taken_over:\n",
+        "    if not assignment.owner:\n",
+    ),
+    Mutant(
+        "takes an unreachable server for an empty one",
+        "planner",
+        "    if not observed.reachable:\n",
+        "    if observed.unreachable_since and not observed.models:\n",
+    ),
+    Mutant(
+        "sends the empty list without an undeploy",
+        "planner",
+        "    if not push.config.models and not assignment.may_empty:\n",
+        "    if not push.config.models and not assignment.owner:\n",
+    ),
+    Mutant(
+        "undoes a foreign config at once",
+        "planner",
+        "    if strange and observed.verified is None and now < quiet_at:\n",
+        "    if strange and observed.verified is None and now < 0:\n",
+    ),
+    Mutant(
+        "moves labels and adds in one push",
+        "planner",
+        "ranks = (Rank.RESTORE, Rank.LOAD, Rank.ADD) if best is Rank.RESTORE else (best,)",
+        "ranks = tuple(Rank)",
+    ),
+    Mutant(
+        "sends any number of adds",
+        "planner",
+        "ADDS_PER_PUSH = 8",
+        "ADDS_PER_PUSH = 80",
+    ),
+    Mutant(
+        "leaves out models that have nothing to do",
+        "planner",
+        "    models = {name: held for name, view in views.items() if (held := view.holding())}\n",
+        "    models = {}\n",
+    ),
+    Mutant(
+        "piles calls up on a server that does not answer them",
+        "planner",
+        "    if len(running) >= CALLS_THAT_MAY_RUN:\n",
+        "    if len(running) > CALLS_THAT_MAY_RUN:\n",
+    ),
+    Mutant(
+        "flips one model of a group before the others",
+        "planner",
+        "    actions = _whole_groups(assignment, actions)\n",
+        "",
+    ),
+    Mutant(
+        "takes an answered reload for an applied one",
+        "evidence",
+        "    if seen or (intent.marker is None and listed):\n",
+        "    if listed:\n",
+    ),
+    Mutant(
+        "forgets a lost call at once",
+        "evidence",
+        "    if seen or look.at < reached + settle_s:\n",
+        "    if seen:\n",
+    ),
+    Mutant(
+        "keeps an open intent across a restart",
+        "evidence",
+        "    return Observed(proven=_proven(observed), restarted_at=at, quiet_since=at)\n",
+        "    return replace(observed, verified=None, restarted_at=at)\n",
+    ),
+    Mutant(
+        "does not notice that its marker is gone",
+        "evidence",
+        "    ours = answer is None or (\n",
+        "    ours = answer is None or isinstance(answer, Resolved | LabelAnswer) or (\n",
+    ),
+)
