@@ -15,7 +15,7 @@ from control_plane.devserver.disk import MemoryDisk
 from control_plane.devserver.machine import Call, Machine
 from control_plane.devserver.refusal import Code, Refusal
 from control_plane.domain import evidence, planner
-from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload, Wait
+from control_plane.domain.action import Plan, Reload, Wait
 from control_plane.domain.assignment import Assignment, Traits, Want
 from control_plane.domain.observed import Intent, Look, Observed, Presence
 from control_plane.domain.state import (
@@ -28,8 +28,8 @@ from control_plane.domain.state import (
     Marker,
     ReloadAnswer,
     Resolved,
-    State,
 )
+from tests.unit.hard_states import hard_states
 
 OWNER = "_cp_owner_test_default"
 MODELS = ("a", "b", "c")
@@ -377,40 +377,7 @@ class World:
 
     def _note(self, plan: Plan) -> None:
         """Count the hard states that this pass entered."""
-        inside = {state for state, there in self._hard_states(plan).items() if there}
+        inside = hard_states(self.observed, plan, labels_flag=self.labels_flag)
         for state in inside - self.inside:
             self.reached[state] += 1
         self.inside = inside
-
-    def _hard_states(self, plan: Plan) -> Mapping[str, bool]:
-        seen = self.observed
-        config = seen.verified.config if seen.verified else Config()
-        blocked = plan.action.cause if isinstance(plan.action, Blocked) else None
-        frozen = [
-            one
-            for name, one in plan.models.items()
-            if name in config.models and isinstance(one, Blocked)
-        ]
-        return {
-            "stale END": any(
-                one.state is State.END and one.since <= seen.added.get(name, {}).get(version, 0.0)
-                for name, model in config.models.items()
-                for version, one in seen.models.get(name, {}).items()
-                if version in model.versions
-            ),
-            "phantom START": any(
-                one.state is State.START and version in seen.dropped.get(name, {})
-                for name, versions in seen.models.items()
-                if name not in config.models
-                for version, one in versions.items()
-            ),
-            "dangling label without the flag": not self.labels_flag
-            and any(
-                not seen.available(name, version)
-                for name, model in config.models.items()
-                for version in model.labels.values()
-            ),
-            "postponed list": blocked is Cause.POSTPONED or bool(plan.notes),
-            "frozen poll": any(one.cause is Cause.BASE_PATH_MISSING for one in frozen),
-            "converged": isinstance(plan.action, Converged),
-        }
