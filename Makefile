@@ -14,8 +14,8 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 venv: $(STAMP) ## .venv with everything installed
-	@$(BIN)/python -c 'import control_plane, sys; sys.exit(control_plane.__path__[0] != "$(CURDIR)/control_plane")' 2>/dev/null \
-	  || $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@cd / && $(abspath $(BIN))/python -c 'import control_plane, sys; sys.exit(control_plane.__path__[0] != "$(CURDIR)/control_plane")' 2>/dev/null \
+	  || (cd $(CURDIR) && $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .)
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
