@@ -36,12 +36,13 @@ TOKENS_S: Final = 30.0
 
 def create_app(parts: AppParts) -> FastAPI:
     """Return the whole API; its lifespan must be entered before it is used."""
+    resolved = Resolved(parts.db)
     running = Running(
         parts=parts,
         access=Access(parts.db, parts.clock),
         feed=Feed(parts.db),
-        resolved=Resolved(parts.db),
-        predictor=Predictor(parts.db, parts.connect),
+        resolved=resolved,
+        predictor=Predictor(resolved, parts.connect),
     )
     app = FastAPI(
         title="TensorFlow Serving control plane",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import count
 
 from control_plane.domain.errors import NotFound, ServerUnreachable
-from control_plane.services.sight import Sight, look
+from control_plane.services.resolve import Resolved
+from control_plane.services.sight import Sight
 from control_plane.serving import wire
 from control_plane.serving.client import ModelServer
-from control_plane.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Answered:
 class Predictor:
     """Keeps one connection per server."""
 
-    def __init__(self, db: Database, connect: Callable[[str], ModelServer]) -> None:
-        self._db = db
+    def __init__(self, resolved: Resolved, connect: Callable[[str], ModelServer]) -> None:
+        self._resolved = resolved
         self._connect = connect
         self._open: dict[str, ModelServer] = {}
         self._turns = count()
@@ -43,9 +43,7 @@ class Predictor:
             ServerUnreachable: no server of the fleet answers.
         """
         body = wire.loads(raw)
-        async with self._db.read() as s:
-            sight = await look(s, fleet)
-        able = _able(sight, model, at)
+        able = await self._able(fleet, model, at)
         name, address = able[next(self._turns) % len(able)]
         server = self._server(address)
         prediction = await server.predict(model, body, at=at, timeout_s=timeout_s)
@@ -56,6 +54,14 @@ class Predictor:
         for server in self._open.values():
             await server.close()
         self._open.clear()
+
+    async def _able(self, fleet: str, model: str, at: int | str | None) -> list[tuple[str, str]]:
+        """Choose from memory; what memory does not know may be new."""
+        try:
+            return _able(self._resolved.sight(fleet), model, at)
+        except (NotFound, ServerUnreachable):
+            await self._resolved.refresh(fleet)
+            return _able(self._resolved.sight(fleet), model, at)
 
     def _server(self, address: str) -> ModelServer:
         if address not in self._open:

@@ -33,7 +33,7 @@ class Resolved:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._fleets: dict[str, Labels] = {}
-        self._models: dict[str, frozenset[str]] = {}
+        self._sights: dict[str, Sight] = {}
         self._turn = asyncio.Lock()  # so that no older look comes after a newer one
 
     def answer(self, fleet: str, model: str, label: str) -> bytes:
@@ -47,6 +47,16 @@ class Resolved:
             raise self._missing(fleet, model, label)
         return found
 
+    def sight(self, fleet: str) -> Sight:
+        """Return the last look at a fleet.
+
+        Raises:
+            NotFound: no such fleet.
+        """
+        if fleet not in self._sights:
+            raise NotFound(f"there is no fleet {fleet}", fleet=fleet)
+        return self._sights[fleet]
+
     async def refresh(self, fleet: str) -> None:
         """Make the snapshot of a fleet anew."""
         async with self._turn:
@@ -56,7 +66,7 @@ class Resolved:
             except NotFound:
                 self._forget(fleet)
                 return
-            self._models[fleet] = frozenset(sight.targets)
+            self._sights[fleet] = sight
             self._fleets[fleet] = _answers(sight)
 
     async def refresh_all(self) -> None:
@@ -89,12 +99,12 @@ class Resolved:
 
     def _forget(self, fleet: str) -> None:
         self._fleets.pop(fleet, None)
-        self._models.pop(fleet, None)
+        self._sights.pop(fleet, None)
 
     def _missing(self, fleet: str, model: str, label: str) -> NotFound:
         if fleet not in self._fleets:
             return NotFound(f"there is no fleet {fleet}", fleet=fleet)
-        if model not in self._models[fleet]:
+        if model not in self._sights[fleet].targets:
             return NotFound(f"the fleet {fleet} does not serve {model}", fleet=fleet, model=model)
         text = f"{model} has no label {label} in the fleet {fleet}"
         return NotFound(text, fleet=fleet, model=model, label=label)
