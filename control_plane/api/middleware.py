@@ -25,8 +25,8 @@ _GUARDED: Final = "/api/v1/"
 _SECURITY: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
 )
+_NOT_STORED: Final = (*_SECURITY, (b"cache-control", b"no-store"))
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
@@ -103,6 +103,7 @@ class Front:
         head = _head(scope["headers"])
         request_id = head.request_id if _REQUEST_ID.fullmatch(head.request_id) else next(self._ids)
         scope["request_id"] = request_id.decode()
+        told = _NOT_STORED if scope["path"].startswith(_GUARDED) else _SECURITY
         status = 500
 
         async def sending(message: Message) -> None:
@@ -112,7 +113,7 @@ class Front:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
-                    *_SECURITY,
+                    *told,
                 ]
             await send(message)
 

@@ -112,7 +112,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 async def _on_crash(request: Request, error: Exception) -> Response:
     del error  # the server logs it; its text may hold what callers should not see
     text = "the control plane failed; its log has the details under this request id"
-    return http_problem(500, text, _request_id(request))
+    request_id = _request_id(request)
+    return http_problem(500, text, request_id, {"X-Request-Id": request_id})
 
 
 def _field_error(error: Mapping[str, Any]) -> dict[str, str]:

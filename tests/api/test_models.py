@@ -1,9 +1,12 @@
 """Models, versions and signatures."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
-from tests.api.conftest import MODELS, Api, half_plus_two
+from control_plane.domain.catalog import Version
+from control_plane.store import catalog
+from tests.api.conftest import MODELS, Api, half_plus_two, now
 
 MODEL = "/models/half_plus_two"
 
@@ -55,6 +58,23 @@ async def test_a_version_registers_with_its_signatures_and_digest(api: Api) -> N
     assert len(shown["digest"]) == 64
     signatures = await api.ok("GET", f"{MODEL}/versions/1/signatures")
     assert signatures["serving_default"]["inputs"] == {"x": {"dtype": "DT_FLOAT", "shape": [-1]}}
+
+
+async def test_a_version_is_promotable_once_its_files_are_hashed_in_the_background(
+    api: Api,
+) -> None:
+    await half_plus_two(api)
+    pending = Version("half_plus_two", 1, now(), "test", size_bytes=1)
+    async with api.db.begin() as s:
+        await catalog.add_version(s, pending)
+    put = {"versions": [1], "labels": {"stable": 1}}
+    deployment = "/fleets/default/deployments/half_plus_two"
+    problem = await api.refused("PUT", deployment, json=put)
+    assert (problem["status"], problem["code"]) == (422, "artifact-missing")
+    async with asyncio.timeout(20):
+        while (await api.ok("GET", f"{MODEL}/versions/1"))["digest"] == "pending":
+            await asyncio.sleep(0.05)
+    assert (await api.ok("PUT", deployment, json=put))["changed"]
 
 
 async def test_a_version_without_files_is_refused_unless_forced(api: Api) -> None:

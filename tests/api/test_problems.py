@@ -1,13 +1,25 @@
 """Every error is a problem+json, whoever found it."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from tests.api.conftest import Api, half_plus_two
+from tests.api.conftest import Api, serving
+from tests.databases import sqlite_url
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BAD_NAMES = ["", ".hidden", "-dash", "a b", "a/b", "a:b", "ü", "x" * 129, "a\n", "a\x00b"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """One API for all of them: what is refused leaves nothing behind."""
+    async with serving(sqlite_url(tmp_path_factory.mktemp("problems"))) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -107,7 +119,6 @@ async def test_text_that_no_store_can_hold_is_refused(api: Api, text: str) -> No
 
 
 async def test_reserved_labels_are_refused_by_their_field(api: Api) -> None:
-    await half_plus_two(api, 1)
     body = {"versions": [1], "labels": {"_cp_x": 1}}
     problem = await api.refused("PUT", "/fleets/default/deployments/half_plus_two", json=body)
     assert problem["errors"][0]["field"].startswith("labels")

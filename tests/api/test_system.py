@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import httpx
+
 from control_plane.api.app import ApiOptions
 from tests.api.conftest import Api, serving
 from tests.databases import sqlite_url
@@ -49,8 +51,21 @@ async def test_answers_carry_the_headers_that_browsers_heed(api: Api) -> None:
     for path in ("/models", f"{ROOT}/livez", "/no/such/path"):
         headers = (await api.http.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["cache-control"] == "no-store"
         assert headers["x-request-id"]
+    assert (await api.http.get("/models")).headers["cache-control"] == "no-store"
+
+
+async def test_a_crash_is_a_problem_that_tells_nothing_but_its_request(api: Api) -> None:
+    async def crash() -> None:
+        raise ZeroDivisionError("secret words")
+
+    api.app.add_api_route("/crash", crash)
+    transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=ROOT) as http:
+        answer = await http.get("/crash")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-server-error")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "secret" not in answer.text
 
 
 async def test_no_page_of_documentation_is_served_in_production(api: Api) -> None:
