@@ -57,16 +57,6 @@ async def test_a_fleet_may_take_its_servers_over_by_itself(api: Api) -> None:
 
 BAD_ADDRESSES = ["localhost", "localhost:", ":8500", "http://h:1", "h:0", "h:65536", "h:1/x"]
 BAD_ADDRESSES += ["a\xa0b:1", "h:١"]
-    "localhost",
-    "localhost:",
-    ":8500",
-    "http://h:1",
-    "h:0",
-    "h:65536",
-    "h:1/x",
-    "a\xa0b:1",
-    "h:١",
-]
 
 
 async def test_an_address_is_host_and_port(api: Api) -> None:
