@@ -229,7 +229,11 @@ def _parts(
 
 
 def _loop_options(settings: Settings) -> Options:
-    return Options(observe_interval_s=settings.observe_interval_s, sweep_s=settings.sweep_s)
+    # The lock on a SQLite file proves that the last process is gone, so its lease is taken at once.
+    holder = "sqlite" if settings.url.startswith("sqlite") else ""
+    return Options(
+        observe_interval_s=settings.observe_interval_s, sweep_s=settings.sweep_s, holder=holder
+    )
 
 
 def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
