@@ -23,7 +23,7 @@ from schemathesis.core.result import Ok
 from tests.api.conftest import Api, half_plus_two, serving
 from tests.databases import sqlite_url
 
-EXAMPLES = 250
+EXAMPLES = 200
 ENDLESS_OR_ELSEWHERE = (":stream", ":shutdown", ":predict")
 KNOWN = {"model": "half_plus_two", "fleet": "default", "label": "stable", "server": "a"}
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from control_plane.api import problems
+from control_plane.domain import errors
 from tests.api.conftest import Api, serving
 from tests.databases import sqlite_url
 
@@ -141,3 +143,28 @@ async def test_a_problem_explains_its_type(api: Api) -> None:
     problem = await api.refused("GET", "/models/nobody")
     told = (await api.http.get(f"http://test{problem['type']}")).json()
     assert (told["code"], told["status"]) == ("not-found", 404)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "retry"),
+    [
+        (errors.FieldInvalid, 422, None),
+        (errors.SignatureBreaking, 422, None),
+        (errors.NotAuthenticated, 401, None),
+        (errors.Denied, 403, None),
+        (errors.RevisionConflict, 409, None),
+        (errors.NothingToRollBackTo, 409, None),
+        (errors.PlanChanged, 412, None),
+        (errors.StoreBusy, 503, "1"),
+        (errors.ServerUnreachable, 503, "1"),
+        (errors.ConfigRefused, 500, None),
+    ],
+)
+async def test_an_error_has_its_family_s_status(
+    kind: type[errors.ControlPlaneError], status: int, retry: str | None
+) -> None:
+    error = errors.FieldInvalid("f", "m") if kind is errors.FieldInvalid else kind()
+    answer = problems.problem(error, "r1")
+    told = json.loads(bytes(answer.body))
+    assert (answer.status_code, told["status"], told["code"]) == (status, status, kind.code)
+    assert answer.headers.get("retry-after") == retry
