@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 import control_plane
-from control_plane import telemetry
+from control_plane import telemetry, upkeep
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
 from control_plane.domain.errors import Conflict
@@ -32,9 +32,8 @@ from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.services import access
 from control_plane.serving.client import GrpcModelServer
 from control_plane.settings import Settings
-from control_plane.store import files, schema
+from control_plane.store import files
 from control_plane.store.database import Database
-from control_plane.store.schema import Migration
 
 log = structlog.get_logger()
 
@@ -63,27 +62,6 @@ def serve(settings: Settings) -> None:
     """
     telemetry.configure_logging(settings.log_level, settings.log_format)
     uvloop.run(_serve(settings))
-
-
-def upgrade(settings: Settings) -> str:
-    """Bring the database's schema up to date; return the newest migration's id."""
-    _make_home(settings)
-    return schema.upgrade(settings.url)
-
-
-def schema_version(settings: Settings) -> str:
-    """Return which migration the database is at."""
-    return schema.current(settings.url)
-
-
-def migrations() -> Sequence[Migration]:
-    """Return every migration, the oldest first."""
-    return schema.history()
-
-
-def backup(settings: Settings, file: Path) -> None:
-    """Copy a SQLite database while it is in use."""
-    files.backup(settings.url, file)
 
 
 @dataclass(slots=True)
@@ -163,9 +141,9 @@ async def _serve(settings: Settings) -> None:
 @asynccontextmanager
 async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncIterator[ASGIApp]:
     """Open everything in order, and close it in the opposite one."""
-    _make_home(settings)
+    upkeep.make_home(settings)
     with files.hold(settings.url):
-        await asyncio.to_thread(_prepare_schema, settings)
+        await asyncio.to_thread(upkeep.prepare, settings)
         db = Database.open(settings.url)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
@@ -247,17 +225,6 @@ def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-
-
-def _make_home(settings: Settings) -> None:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-
-
-def _prepare_schema(settings: Settings) -> None:
-    if settings.migrate:
-        schema.upgrade(settings.url)
-    else:
-        schema.check(settings.url)
 
 
 async def _first_admin(db: Database, file: Path) -> None:

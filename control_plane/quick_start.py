@@ -234,6 +234,8 @@ async def _until_live(client: AsyncClient, fleet: Sequence[DevServer]) -> None:
                 await _until(partial(_all_labels_answer, client, asked, model))
         finally:
             await asked.close()
+    for model in MODELS:  # so that the first promotion finds no rollout in its way
+        await _until(partial(_stands_still, client, model))
 
 
 async def _all_labels_answer(client: AsyncClient, server: GrpcModelServer, model: str) -> bool:
@@ -250,6 +252,10 @@ async def _all_labels_answer(client: AsyncClient, server: GrpcModelServer, model
         if answer != Resolved(version):
             return False
     return True
+
+
+async def _stands_still(client: AsyncClient, model: str) -> bool:
+    return (await client.send(calls.deployment(FLEET, model)))["rollout"] is None
 
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:

@@ -1,5 +1,6 @@
 """`tfsctl fleet` and `server`: who must serve the same thing, and where they are."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -47,24 +48,35 @@ FleetName = Annotated[str, typer.Argument(metavar="FLEET", help="name of the fle
 ServerName = Annotated[str, typer.Argument(metavar="SERVER", help="name of the server")]
 
 
-@fleets.command("add")
-@grouped
-def add_fleet(
-    name: FleetName,
-    target: Target,
-    change: Change,
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a fleet is like."""
+
     path_map: Annotated[
         list[str] | None,
         typer.Option("--path-map", help="SERVER_PREFIX=OUR_PREFIX; may be repeated"),
-    ] = None,
+    ] = None
     storage: Annotated[
         str, typer.Option(help="visible, or opaque where we cannot see the servers' files")
-    ] = "",
-    description: Description = "",
-) -> None:
+    ] = ""
+    take_over: Annotated[str, typer.Option(help="ask, or always for each new server")] = ""
+    max_unavailable: Annotated[
+        int, typer.Option(min=0, help="unreachable servers that a promotion goes on without")
+    ] = 0
+    description: Description = ""
+
+
+@fleets.command("add")
+@grouped
+def add_fleet(name: FleetName, target: Target, change: Change, traits: Traits) -> None:
     """Create a fleet."""
     spec = FleetSpec(
-        name, description=description, path_map=pairs(path_map, "--path-map"), storage=storage
+        name,
+        description=traits.description,
+        path_map=pairs(traits.path_map, "--path-map"),
+        storage=traits.storage,
+        take_over=traits.take_over,
+        max_unavailable=traits.max_unavailable,
     )
     with session(target) as here:
         write(here, calls.add_fleet(spec), change, FLEETS)

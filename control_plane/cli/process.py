@@ -46,18 +46,18 @@ def up(
     servers: Annotated[int, typer.Option(min=1, max=16, help="number of dev servers")] = 2,
 ) -> None:
     """Run everything: example models, dev servers, the control plane. Ctrl-C ends all of it."""
-    from control_plane import quick_start
+    from control_plane.quick_start import up as run
 
-    quick_start.up(settings.load(data_dir=data_dir, port=port, auth="off"), servers)
+    run(settings.load(data_dir=data_dir, port=port, auth="off"), servers)
 
 
 @commands.command("serve")
 @grouped
 def serve(place: Place) -> None:
     """Run the control plane."""
-    from control_plane import bootstrap
+    from control_plane.bootstrap import serve as run
 
-    bootstrap.serve(settings.load(**asdict(place)))
+    run(settings.load(**asdict(place)))
 
 
 @commands.command(
@@ -78,29 +78,29 @@ def devserver(context: typer.Context) -> None:
 @grouped
 def upgrade(database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
     """Bring the schema up to date."""
-    from control_plane import bootstrap
+    from control_plane import upkeep
 
     chosen = settings.load(database_url=database_url, data_dir=data_dir)
-    say(f"the database is at {bootstrap.upgrade(chosen)}")
+    say(f"the database is at {upkeep.upgrade(chosen)}")
 
 
 @db.command("current")
 @grouped
 def current(database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
     """Print which migration the database is at."""
-    from control_plane import bootstrap
+    from control_plane import upkeep
 
     chosen = settings.load(database_url=database_url, data_dir=data_dir)
-    typer.echo(bootstrap.schema_version(chosen) or "empty")
+    typer.echo(upkeep.current(chosen) or "empty")
 
 
 @db.command("history")
 @grouped
 def history(target: Target) -> None:
     """List the migrations, the oldest first."""
-    from control_plane import bootstrap
+    from control_plane import upkeep
 
-    show_list(MIGRATIONS, [asdict(one) for one in bootstrap.migrations()], target.output)
+    show_list(MIGRATIONS, [asdict(one) for one in upkeep.history()], target.output)
 
 
 @db.command("backup")
@@ -111,7 +111,7 @@ def backup(
     data_dir: DataDir = None,
 ) -> None:
     """Copy a SQLite database while it is in use."""
-    from control_plane import bootstrap
+    from control_plane import upkeep
 
-    bootstrap.backup(settings.load(database_url=database_url, data_dir=data_dir), file)
+    upkeep.backup(settings.load(database_url=database_url, data_dir=data_dir), file)
     say(f"the copy is in {file}")

@@ -1,6 +1,7 @@
 """`tfsctl model`, `version` and `signature`: what exists, whoever serves it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -59,6 +60,16 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """Words about a new model."""
+
+    description: Description = ""
+    owner: Annotated[str, typer.Option(help="who answers for it")] = ""
+    tag: Tags = None
+    force: Force = False
+
+
 @models.command("add")
 @grouped
 def add_model(
@@ -68,12 +79,18 @@ def add_model(
     ],
     target: Target,
     change: Change,
-    description: Description = "",
-    owner: Annotated[str, typer.Option(help="who answers for it")] = "",
+    about: About,
 ) -> None:
     """Register a model; its base path is fixed from here on."""
+    call = calls.add_model(
+        name,
+        base_path,
+        description=about.description,
+        owner=about.owner,
+        tags=pairs(about.tag, "--tag"),
+        force=about.force,
+    )
     with session(target) as here:
-        call = calls.add_model(name, base_path, description=description, owner=owner)
         write(here, call, change, MODELS)
 
 
