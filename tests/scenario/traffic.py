@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
 
 import grpc
 
@@ -39,29 +38,29 @@ def ask(predict: stubs.PredictionServiceStub, asked: stubs.PredictRequest) -> st
     return f"{began} {time.time()} {told}\n"
 
 
-def keep_asking(address: str, rate: float, out: TextIO, over: threading.Event) -> None:
+def keep_asking(address: str, rate: float, told: list[str], over: threading.Event) -> None:
     with grpc.insecure_channel(address) as channel:
         predict, asked = stubs.PredictionServiceStub(channel), request()
         due = time.monotonic()
         while not over.is_set():
-            out.write(ask(predict, asked))
+            told.append(ask(predict, asked))
             due = max(due + 1 / rate, time.monotonic() - 0.1)
             over.wait(max(due - time.monotonic(), 0))
 
 
 def main(file: str, rate: str, *addresses: str) -> None:
-    over = threading.Event()
-    with Path(file).open("w") as out:
-        threads = [
-            threading.Thread(target=keep_asking, args=(address, float(rate), out, over))
-            for address in addresses
-        ]
-        for thread in threads:
-            thread.start()
-        sys.stdin.read()
-        over.set()
-        for thread in threads:
-            thread.join()
+    over, told = threading.Event(), list[str]()
+    threads = [
+        threading.Thread(target=keep_asking, args=(address, float(rate), told, over))
+        for address in addresses
+    ]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    over.set()
+    for thread in threads:
+        thread.join()
+    Path(file).write_text("".join(told))
 
 
 if __name__ == "__main__":
