@@ -10,6 +10,7 @@ from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.state import OWNER_PREFIX
 from control_plane.domain.steps import State, StepTarget, step_key
 
+Heads = Mapping[str, tuple[Deployment, int]]  # with the revision that last changed each
 Elsewhere = Mapping[str, frozenset[int]]  # by model: AVAILABLE on another server of the fleet
 
 
@@ -39,7 +40,7 @@ class Desired:
 
     fleet: Fleet
     servers: Mapping[str, Server]
-    heads: Mapping[str, tuple[Deployment, int]]  # with the revision that last changed it
+    heads: Heads
     live: tuple[Live, ...]
     targets: Mapping[str, StepTarget]
     base_paths: Mapping[str, str]  # as the servers see them

@@ -5,13 +5,14 @@ acknowledged before the look is never followed by something older.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from control_plane.domain.errors import NotFound
-from control_plane.domain.revision import Deployment
 from control_plane.domain.rollout import Rollout
-from control_plane.domain.steps import desired_models
-from control_plane.reconcile.assignments import Desired, Live
+from control_plane.domain.steps import State, StepTarget, desired_models
+from control_plane.reconcile.assignments import Desired, Heads, Live
 from control_plane.services.transitions import around
 from control_plane.store import catalog, fleets, revisions, rollouts
 from control_plane.store.database import Database, Session
@@ -25,7 +26,8 @@ class DesiredState:
         self._known: dict[str, Desired] = {}
         self._running: dict[str, asyncio.Task[Desired]] = {}
         self._next: dict[str, asyncio.Task[Desired]] = {}
-        self._doubted: set[str] = set()
+        self._doubts: Counter[str] = Counter()  # how often a fleet was doubted
+        self._certain: dict[str, int] = {}  # the doubts that the last read has answered
 
     def known(self, fleet: str) -> Desired | None:
         """Return the last read, however old."""
@@ -33,16 +35,28 @@ class DesiredState:
 
     def doubt(self, fleet: str) -> None:
         """Note that the last read may be out of date."""
-        self._doubted.add(fleet)
+        self._doubts[fleet] += 1
 
     def believed(self, fleet: str) -> Desired | None:
         """Return the last read unless somebody doubts it."""
-        return None if fleet in self._doubted else self._known.get(fleet)
+        return self._known.get(fleet) if self._certain.get(fleet) == self._doubts[fleet] else None
+
+    def moved(self, rollout: Rollout) -> None:
+        """Note what we wrote of a rollout ourselves; what ended changes more than we know."""
+        known = self.believed(rollout.fleet)
+        if known is None or not rollout.phase.live:
+            self.doubt(rollout.fleet)
+            return
+        live = tuple(
+            replace(one, rollout=rollout) if one.rollout.id == rollout.id else one
+            for one in known.live
+        )
+        self._known[rollout.fleet] = replace(known, live=live, targets=_targets(known.heads, live))
 
     def forget(self, fleet: str) -> None:
         """Drop what is known of a fleet that is gone."""
         self._known.pop(fleet, None)
-        self._doubted.discard(fleet)
+        self._certain.pop(fleet, None)
 
     async def fresh(self, fleet: str) -> Desired:
         """Return a read that begins after this call.
@@ -67,10 +81,10 @@ class DesiredState:
         if running is not None:
             await asyncio.wait([running])
         self._running[fleet] = self._next.pop(fleet)
-        self._doubted.discard(fleet)
+        doubts = self._doubts[fleet]
         async with self._db.read() as s:
             found = await read(s, fleet, self._known.get(fleet))
-        self._known[fleet] = found
+        self._known[fleet], self._certain[fleet] = found, doubts
         return found
 
 
@@ -85,23 +99,28 @@ async def read(s: Session, name: str, known: Desired | None) -> Desired:
     live = await rollouts.live(s, name)
     same_head = known is not None and known.fleet.head == fleet.head
     heads = known.heads if known and same_head else await _heads(s, name)
-    journeys = tuple([await _journey(s, one, known) for one in live])
-    deployments = {model: one for model, (one, _) in heads.items()}
-    targets = desired_models(
-        deployments,
-        [(one.rollout, one.before, one.after) for one in journeys],
-        {model: revision for model, (_, revision) in heads.items()},
-    )
+    journeys = tuple([await _journey(s, one, known, (fleet.head, heads)) for one in live])
+    targets = _targets(heads, journeys)
     paths = {model: await _base_path(s, model, known) for model in targets}
     return Desired(fleet, servers, heads, journeys, targets, paths)
 
 
-async def _heads(s: Session, fleet: str) -> Mapping[str, tuple[Deployment, int]]:
+def _targets(heads: Heads, live: tuple[Live, ...]) -> Mapping[str, StepTarget]:
+    return desired_models(
+        {model: one for model, (one, _) in heads.items()},
+        [(one.rollout, one.before, one.after) for one in live],
+        {model: revision for model, (_, revision) in heads.items()},
+    )
+
+
+async def _heads(s: Session, fleet: str) -> Heads:
     found = await revisions.head(s, fleet)
     return {model: (one.deployment, one.revision) for model, one in found.items()}
 
 
-async def _journey(s: Session, rollout: Rollout, known: Desired | None) -> Live:
+async def _journey(
+    s: Session, rollout: Rollout, known: Desired | None, head: tuple[int, Heads]
+) -> Live:
     """A rollout with its two ends, which are revisions and so never change."""
     ends = (rollout.from_revision, rollout.to_revision)
     for one in known.live if known else ():
@@ -110,7 +129,13 @@ async def _journey(s: Session, rollout: Rollout, known: Desired | None) -> Live:
             one.rollout.to_revision,
         ):
             return Live(rollout, one.before, one.after)
+    if known is not None and ends == (known.fleet.head, head[0]):
+        return Live(rollout, _state(rollout, known.heads), _state(rollout, head[1]))
     return Live(rollout, *await around(s, rollout))
+
+
+def _state(rollout: Rollout, heads: Heads) -> State:
+    return {model: heads[model][0] if model in heads else None for model in rollout.models}
 
 
 async def _base_path(s: Session, model: str, known: Desired | None) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from control_plane.domain import standing
-from control_plane.domain.advance import Facts
+from control_plane.domain.advance import Facts, advance
 from control_plane.domain.errors import NotFound, Transient
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Observed
@@ -39,6 +39,7 @@ from control_plane.store.database import Database, installation
 
 __all__ = ["Options", "Reconciler", "ServerView"]
 STOP_S = 3.0
+EVIDENCE_S = 0.25  # news of servers that move nothing on are written this often
 _FLEETS, _SEEN = Key("fleets"), Key("seen")
 _FLUSHED_AT_ONCE = 200
 
@@ -70,6 +71,7 @@ class Reconciler:
         self._options = options
         self._queue = KeyedQueue(self._work, random.random)
         self._adopted: dict[str, Desired] = {}
+        self._evidence_at: dict[str, float] = {}  # per rollout: when it was written last
         self._flushed: dict[tuple[str, str], float] = {}
         self._world: World | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -114,7 +116,6 @@ class Reconciler:
             return
         self._world.desired.doubt(fleet)
         self._queue.nudge(Key("fleet", fleet) if fleet in self._world.tracked else _FLEETS)
-        self._nudge_servers(self._world, fleet)
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have this called whenever the loop has written something."""
@@ -192,16 +193,31 @@ class Reconciler:
         if live is None:
             return None
         facts, now = _facts(world, desired, live), self._clock()
+        if pause_s := self._may_wait(live, facts, now):
+            return pause_s
         after = await advance_rollout(self._db, fleet, name, facts, epoch=epoch, now=now)
+        self._evidence_at[name] = time.monotonic()
         if after != live.rollout:
-            world.desired.doubt(fleet)
+            world.desired.moved(after)
             self._tell()
             if _stage(after) != _stage(live.rollout):
                 self._nudge_servers(world, fleet)
         if not after.phase.live:
+            del self._evidence_at[name]
             return None
         left_s = (after.deadline_at - now).total_seconds()
         return min(max(left_s, 1.0), self._options.resync_s)
+
+    def _may_wait(self, live: Live, facts: Facts, now: datetime) -> float:
+        """For how long what was found may stay unwritten: it changes words only."""
+        after = advance(live.rollout, facts, now).rollout
+        if after != live.rollout and _stage(after) != _stage(live.rollout):
+            return 0.0
+        at = self._evidence_at.setdefault(live.rollout.id, time.monotonic())
+        left_s = at + EVIDENCE_S - time.monotonic()
+        if after == live.rollout:
+            return self._options.resync_s
+        return max(left_s, 0.0)
 
     async def _take_up(self, world: World, desired: Desired) -> None:
         """Track the servers that a fleet has now, each from what was written of it last."""

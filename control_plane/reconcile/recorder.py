@@ -84,15 +84,17 @@ class Recorder:
         return True
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        stamps = {(one.entry.fleet, one.entry.stamp) for one in batch if one.entry.stamp}
+        entries = [one.entry for one in batch]
+        stamps = {(one.fleet, one.stamp) for one in entries if one.stamp is not None}
+        documents: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
+        for one in entries:
+            documents.setdefault((one.fleet, one.epoch), {})[one.server] = one.document
         async with self._db.begin() as s:
             for fleet, stamp in stamps:
                 if await current_stamp(s, fleet) != stamp:
                     raise DesiredMoved(fleet=fleet)
-            for one in batch:
-                entry = one.entry
-                where = (entry.fleet, entry.server, entry.document)
-                await fleets.save_observed(s, *where, epoch=entry.epoch)
-            await journal.append(s, *(event for one in batch for event in one.entry.events))
-        for one in batch:
-            one.written = True
+            for (fleet, epoch), some in documents.items():
+                await fleets.save_observations(s, fleet, some, epoch=epoch)
+            await journal.append(s, *(event for one in entries for event in one.events))
+        for waiting in batch:
+            waiting.written = True

@@ -69,11 +69,13 @@ def _is_steady(it: Tracked, plan: Plan, before: Observed) -> bool:
 
 
 async def _assign(world: World, it: Tracked) -> Desired:
-    desired = await world.desired.fresh(it.server.fleet)
+    """Take the desired state that nobody doubts; a push checks that it still stands."""
+    fleet = it.server.fleet
+    desired = world.desired.believed(fleet) or await world.desired.fresh(fleet)
     found = desired.servers.get(it.server.name)
     if found is not None and found.address == it.server.address:
         it.server = found
-    owner = owner_label(world.installation, it.server.fleet)
+    owner = owner_label(world.installation, fleet)
     it.assignment = assignment(desired, it.server, world.elsewhere(it), owner)
     return desired
 
@@ -126,11 +128,19 @@ async def _signatures(world: World, name: str, version: int) -> Signatures | Non
     """What the catalog knows of a version's signatures: a number never changes its content."""
     known = world.signatures.get((name, version))
     if known is None:
-        async with world.db.read() as s:
-            versions = await catalog.all_versions(s, name)
-        read = {one.number: from_json(one.signatures) for one in versions}
-        known = world.signatures[name, version] = read.get(version, {})
+        async with world.catalog_turn:
+            known = world.signatures.get((name, version))
+            if known is None:
+                known = await _read_signatures(world, name, version)
     return known or None
+
+
+async def _read_signatures(world: World, name: str, version: int) -> Signatures:
+    async with world.db.read() as s:
+        versions = await catalog.all_versions(s, name)
+    read = {one.number: from_json(one.signatures) for one in versions}
+    found = world.signatures[name, version] = read.get(version, {})
+    return found
 
 
 async def _storage(
@@ -165,6 +175,7 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
     try:
         await _write(world, it, known, _planned(world, it), desired.stamp)
     except DesiredMoved:
+        world.desired.doubt(it.server.fleet)
         world.nudge(it.key)
         return _planned(world, it)
     it.observed = known

@@ -97,6 +97,7 @@ class World:
     tracked: dict[str, dict[str, Tracked]] = field(default_factory=dict)  # by fleet and name
     moving: set[Key] = field(default_factory=set)
     signatures: dict[tuple[str, int], Signatures] = field(default_factory=dict)
+    catalog_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one read for all who ask
 
     def now(self) -> Instant:
         """The time as the domain counts it."""

@@ -161,16 +161,28 @@ async def observations(s: Session, fleet: str) -> Mapping[str, Mapping[str, Any]
 async def save_observed(
     s: Session, fleet: str, server: str, document: Mapping[str, Any], *, epoch: int
 ) -> None:
-    """Write what was observed of a server, if this epoch is the fleet's.
+    """Write what was observed of one server; as `save_observations`."""
+    await save_observations(s, fleet, {server: document}, epoch=epoch)
+
+
+async def save_observations(
+    s: Session, fleet: str, documents: Mapping[str, Mapping[str, Any]], *, epoch: int
+) -> None:
+    """Write what was observed of servers, by name, if this epoch is the fleet's.
 
     Raises:
         LeaseLost: another process reconciles this fleet, or nobody does.
-        NotFound: the server was removed.
+        NotFound: a server was removed.
     """
     await leases.check(s, fleet, epoch)
-    if not await rows.some(s, and_(ServerRow.fleet == fleet, ServerRow.name == server)):
-        raise NotFound(rows.missing("server", {"fleet": fleet, "name": server}))
-    await rows.upsert(s, ObservationRow, fleet=fleet, server=server, document=dict(document))
+    wanted = (ServerRow.fleet == fleet, ServerRow.name.in_(sorted(documents)))
+    known = set((await s.execute(select(ServerRow.name).where(*wanted))).scalars())
+    for gone in sorted(set(documents) - known):
+        raise NotFound(rows.missing("server", {"fleet": fleet, "name": gone}))
+    if documents:
+        each = documents.items()
+        values = [{"fleet": fleet, "server": name, "document": dict(one)} for name, one in each]
+        await rows.upsert_all(s, ObservationRow, values)
 
 
 async def last_seen(s: Session, fleet: str) -> Mapping[str, datetime]:

@@ -43,12 +43,18 @@ async def insert_new(s: AsyncSession, row: type[Row], **values: Any) -> bool:
 
 async def upsert(s: AsyncSession, row: type[Row], **values: Any) -> None:
     """Insert a row, or overwrite what is not part of its primary key."""
+    await upsert_all(s, row, [values])
+
+
+async def upsert_all(s: AsyncSession, row: type[Row], each: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows with the same columns, or overwrite what is not part of their primary keys."""
     made = postgresql if s.get_bind().dialect.name == "postgresql" else sqlite
     table = table_of(row)
     keys = [column.name for column in table.primary_key.columns]
-    changes = {name: value for name, value in values.items() if name not in keys}
-    statement = made.insert(table).values(**values)
-    await s.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+    statement = made.insert(table)
+    changes = {name: statement.excluded[name] for name in each[0] if name not in keys}
+    merged = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    await s.execute(merged, [dict(one) for one in each])
 
 
 async def save(
