@@ -153,7 +153,6 @@ async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncI
             if settings.auth == "on":
                 await _first_admin(db, settings.admin_token_file)
             app = create_app(_parts(settings, db, reconciler, registry, shut_down))
-            reconciler.listen(app.state.running.feed.poke)
             await reconciler.start()
             async with _counting(metrics, db):
                 yield app

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli.options import Change, Journey, Target, grouped
+from control_plane.cli.options import Change, Leave, Target, Waiting, grouped
 from control_plane.cli.registry import ModelName, pairs
 from control_plane.cli.session import confirm, session, start
 from control_plane.client import calls
@@ -13,6 +13,20 @@ from control_plane.client.calls import DeploymentSpec, Promotion, Rollback
 
 commands = typer.Typer()
 LabelName = Annotated[str, typer.Option("--label", help="the label to move")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a fleet should serve of a model."""
+
+    versions: Annotated[str, typer.Option(help="versions to load, with commas: 1,2")]
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="LABEL=VERSION; may be repeated")
+    ] = None
+    keep_previous: Annotated[
+        int | None,
+        typer.Option(min=0, help="how many versions that were stable before stay loaded"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +56,31 @@ class Way:
         None
     )
     to_time: Annotated[str, typer.Option(help="back to where it was then (RFC 3339)")] = ""
-    wait: Annotated[bool, typer.Option(help="wait until the rollout is over")] = True
 
 
 @commands.command("deploy")
 @grouped
 def deploy(
     model: ModelName,
-    versions: Annotated[str, typer.Option(help="versions to load, with commas: 1,2")],
+    wish: Wish,
     target: Target,
     change: Change,
-    journey: Journey,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", help="LABEL=VERSION; may be repeated")
-    ] = None,
+    waiting: Waiting,
+    leave: Leave,
 ) -> None:
     """Say by hand what the fleet should serve of a model."""
+    labels = pairs(wish.label, "--label")
     spec = DeploymentSpec(
-        [_number(one, "--versions") for one in versions.split(",")],
-        {name: _number(one, "--label") for name, one in pairs(label, "--label").items()},
+        [_number(one, "--versions") for one in wish.versions.split(",")],
+        {name: _number(one, "--label") for name, one in labels.items()},
+        keep_previous=wish.keep_previous,
         reason=change.reason,
-        force=journey.force,
-        supersede=journey.supersede,
-        allow_breaking=journey.allow_breaking,
+        force=leave.force,
+        supersede=leave.supersede,
+        allow_breaking=leave.allow_breaking,
     )
     with session(target) as here:
-        start(here, calls.deploy(here.fleet, model, spec), change, journey)
+        start(here, calls.deploy(here.fleet, model, spec), change, waiting)
 
 
 @commands.command("retire")
@@ -79,31 +92,32 @@ def retire(
     ],
     target: Target,
     change: Change,
-    journey: Journey,
+    waiting: Waiting,
 ) -> None:
     """Unload versions."""
     with session(target) as here:
         call = calls.retire(here.fleet, model, versions, change.reason)
-        start(here, call, change, journey)
+        start(here, call, change, waiting)
 
 
 @commands.command("undeploy")
 @grouped
-def undeploy(model: ModelName, target: Target, change: Change, journey: Journey) -> None:
+def undeploy(model: ModelName, target: Target, change: Change, waiting: Waiting) -> None:
     """Serve nothing of a model any more."""
     with session(target) as here:
         confirm(f"Unload every version of {model} from fleet {here.fleet}?", change)
-        start(here, calls.undeploy(here.fleet, model, change.reason), change, journey)
+        start(here, calls.undeploy(here.fleet, model, change.reason), change, waiting)
 
 
 @commands.command("promote")
 @grouped
 def promote(
     model: ModelName,
+    goal: Goal,
     target: Target,
     change: Change,
-    journey: Journey,
-    goal: Goal,
+    waiting: Waiting,
+    leave: Leave,
 ) -> None:
     """Move a label forward, to a version or to where another label points."""
     promotion = Promotion(
@@ -111,20 +125,20 @@ def promote(
         from_label=goal.from_label,
         label=goal.label,
         expect=goal.expect,
-        supersede=journey.supersede,
-        allow_breaking=journey.allow_breaking,
-        force=journey.force,
+        supersede=leave.supersede,
+        allow_breaking=leave.allow_breaking,
+        force=leave.force,
         plan_hash=goal.plan_hash,
         reason=change.reason,
     )
     with session(target) as here:
-        start(here, calls.promote(here.fleet, model, promotion), change, journey)
+        start(here, calls.promote(here.fleet, model, promotion), change, waiting)
 
 
 @commands.command("rollback")
 @commands.command("undo", hidden=True)
 @grouped
-def roll_back(model: ModelName, target: Target, change: Change, way: Way) -> None:
+def roll_back(model: ModelName, way: Way, target: Target, change: Change, waiting: Waiting) -> None:
     """Move a label back. Nothing but a missing target stops it."""
     rollback = Rollback(
         label=way.label,
@@ -134,8 +148,7 @@ def roll_back(model: ModelName, target: Target, change: Change, way: Way) -> Non
         reason=change.reason,
     )
     with session(target) as here:
-        call = calls.roll_back(here.fleet, model, rollback)
-        start(here, call, change, Journey(wait=way.wait))
+        start(here, calls.roll_back(here.fleet, model, rollback), change, waiting)
 
 
 def _number(text: str, option: str) -> int:

@@ -53,10 +53,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Journey:
-    """How to start a rollout."""
+class Waiting:
+    """Whether to stay until the rollout is over."""
 
     wait: Annotated[bool, typer.Option(help="wait until the rollout is over")] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What a rollout may do that it otherwise may not."""
+
     supersede: Annotated[
         bool, typer.Option("--supersede", help="end a live rollout of the same model")
     ] = False

@@ -11,7 +11,7 @@ import typer
 
 from control_plane.cli import exits
 from control_plane.cli.exits import ExitCode
-from control_plane.cli.options import Change, Journey, Target
+from control_plane.cli.options import Change, Target, Waiting
 from control_plane.cli.output import Column, Form, View, key, say, show, show_document
 from control_plane.cli.plans import plan_text, would_change
 from control_plane.cli.progress import watched
@@ -84,7 +84,7 @@ def remove(here: Session, call: Call[Any], change: Change, what: str) -> None:
     say(f"{what} is removed")
 
 
-def start(here: Session, call: Call[Started], change: Change, journey: Journey) -> None:
+def start(here: Session, call: Call[Started], change: Change, waiting: Waiting) -> None:
     """Make a write that starts a rollout, and follow it unless told otherwise."""
     if change.dry_run:
         _rehearse(here, call, change)
@@ -95,7 +95,7 @@ def start(here: Session, call: Call[Started], change: Change, journey: Journey) 
     if not rollout:
         say("nothing to change")
         show_document({"changed": False}, here.form, as_text="nothing to change")
-    elif journey.wait:
+    elif waiting.wait:
         follow(here, rollout)
     else:
         say(f"rollout {rollout['id']} has begun")
