@@ -1,8 +1,13 @@
 """`tfsctl` moves labels on a running control plane and a running model server."""
 
+import os
+import pty
+import subprocess
+import sys
+
 import pytest
 
-from tests.cli.living import Living, Tfsctl, eventually
+from tests.cli.living import ROOT, Living, Tfsctl, eventually, free_port
 
 MODEL = "half_plus_two"
 
@@ -112,3 +117,41 @@ def test_a_version_whose_files_broke_fails_and_moves_nothing(
     assert (ran.code, ran.data["phase"]) == (8, "failed")
     assert ran.data["error"] in ran.err
     assert _stable(at_one) == 1
+
+
+def test_servers_that_are_away_are_laggards_where_the_fleet_allows_it(served: Living) -> None:
+    tfsctl, fleet = served.tfsctl, ("--fleet", "spread")
+    tfsctl.ok("fleet", "add", "spread", "--max-unavailable", "1")
+    tfsctl.ok("server", "add", served.dev_server(), "--name", "here", "--take-over", *fleet)
+    away = f"127.0.0.1:{free_port()}"
+    tfsctl.ok("server", "add", away, "--name", "away", "--take-over", *fleet)
+    ran = tfsctl("deploy", MODEL, "--versions", "1", "--label", "stable=1", "--force", *fleet)
+    assert (ran.code, ran.data["laggards"]) == (9, ["away"])
+
+
+def test_a_terminal_shows_a_live_picture_and_tables(at_one: Tfsctl) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "control_plane", "promote", MODEL, "2", "--force"]
+    environment = {**at_one.environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as promoting:
+        os.close(theirs)
+        shown = _read_all(ours)
+    assert promoting.returncode == 0
+    assert "\x1b[" in shown
+    assert "promote" in shown
+    assert "SENTENCE" in shown
+
+
+def _read_all(descriptor: int) -> str:
+    """Read a terminal until its last writer has gone, which Linux tells as an error."""
+    said = b""
+    try:
+        while chunk := os.read(descriptor, 65_536):
+            said += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return said.decode()
