@@ -272,7 +272,9 @@ def replace_version(world: World, name: str, version: int) -> None:
     world.run(10)
 
 
-def test_planner_survives_everything(caplog: pytest.LogCaptureFixture) -> None:
+def test_planner_survives_everything(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     caplog.set_level(logging.ERROR, "control_plane.devserver")
     examples = int(os.environ.get("PLANNER_EXAMPLES", "500"))
     REACHED.clear()
@@ -287,6 +289,6 @@ def test_planner_survives_everything(caplog: pytest.LogCaptureFixture) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    for state, times in sorted(REACHED.items()):
-        print(f"{times:6} × {state}")
+    with capsys.disabled():
+        print("".join(f"\n{times:6} × {state}" for state, times in sorted(REACHED.items())))
     assert {state: REACHED[state] for state in HARD_STATES if REACHED[state] < 50} == {}
