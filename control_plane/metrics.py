@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from control_plane.domain.errors import ControlPlaneError, Transient
 from control_plane.domain.events import EventKind
@@ -69,9 +69,6 @@ class Metrics:
             registry=registry,
             buckets=_LAG_BUCKETS,
         )
-        self.journal_seq = Gauge(
-            "tfsctl_journal_seq", "Number of the newest event that was counted.", registry=registry
-        )
 
     async def measure_lag(self) -> None:
         """Measure the loop's lag until cancelled."""
@@ -98,7 +95,6 @@ class Metrics:
                     self.rollouts_started.inc()
                 elif event.kind is EventKind.ROLLOUT_ENDED:
                     self.rollouts_ended.labels(str(event.data.get("phase", ""))).inc()
-        self.journal_seq.set(after)
         return after
 
 

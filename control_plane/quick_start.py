@@ -16,21 +16,23 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 import uvloop
 
 import control_plane
 from control_plane import bootstrap, telemetry
-from control_plane.client import ApiError, AsyncClient, calls
+from control_plane.client import ApiError, AsyncClient, Call, calls
+from control_plane.client.answers import Deployment
 from control_plane.client.calls import DeploymentSpec, ServerSpec
-from control_plane.domain.errors import ArtifactMissing, ControlPlaneError, ServerUnreachable
+from control_plane.domain.errors import ArtifactMissing, Transient
 from control_plane.domain.state import Resolved
 from control_plane.serving.client import GrpcModelServer
 from control_plane.settings import Settings
 
 log = structlog.get_logger()
+T = TypeVar("T")
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 FLEET: Final = "default"
 MODELS: Final[Mapping[str, tuple[int, ...]]] = {"half_plus_two": (1, 2, 3), "sentiment": (1, 2)}
@@ -187,14 +189,10 @@ async def _make_models(children: Children, home: Path, models: Path) -> None:
 
 
 async def _register_server(client: AsyncClient, server: DevServer) -> None:
-    try:
-        known = await client.send(calls.server(FLEET, server.name))
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        spec = ServerSpec(server.address, name=server.name, take_over=True, flags=FLAGS)
-        await client.send(calls.add_server(FLEET, spec))
-        return
+    spec = ServerSpec(server.address, name=server.name, take_over=True, flags=FLAGS)
+    known = await _there(
+        client, calls.server(FLEET, server.name), else_make=calls.add_server(FLEET, spec)
+    )
     if known["address"] != server.address:
         await client.send(calls.change_server(FLEET, server.name, address=server.address))
 
@@ -202,12 +200,20 @@ async def _register_server(client: AsyncClient, server: DevServer) -> None:
 async def _register_model(client: AsyncClient, base_path: Path, versions: Sequence[int]) -> None:
     """Register a model and its versions, and wait until the files are hashed."""
     name = base_path.name
-    with suppress(ApiError):  # it is registered already
-        await client.send(calls.add_model(name, str(base_path)))
+    await _there(client, calls.model(name), else_make=calls.add_model(name, str(base_path)))
     await client.send(calls.scan(name))
     async with asyncio.timeout(_PATIENCE_S):
         for number in versions:
             await _until(partial(_is_hashed, client, name, number))
+
+
+async def _there(client: AsyncClient, look: Call[T], *, else_make: Call[T]) -> T:
+    try:
+        return await client.send(look)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+    return await client.send(else_make)
 
 
 async def _is_hashed(client: AsyncClient, model: str, number: int) -> bool:
@@ -216,11 +222,8 @@ async def _is_hashed(client: AsyncClient, model: str, number: int) -> bool:
 
 
 async def _deploy(client: AsyncClient, model: str) -> None:
-    try:
-        await client.send(calls.deployment(FLEET, model))
-    except ApiError as error:
-        if error.status != 404:
-            raise
+    """Deploy a model, unless somebody has: what was undeployed by hand stays so."""
+    if not [one async for one in client.items(calls.history(FLEET, model))]:
         spec = DeploymentSpec([1], {"stable": 1}, reason="quick start")
         await client.send(calls.deploy(FLEET, model, spec))
 
@@ -230,32 +233,31 @@ async def _until_live(client: AsyncClient, fleet: Sequence[DevServer]) -> None:
     for server in fleet:
         asked = GrpcModelServer(server.address)
         try:
-            for model in MODELS:
-                await _until(partial(_all_labels_answer, client, asked, model))
+            await _until(partial(_all_labels_answer, client, asked))
         finally:
             await asked.close()
-    for model in MODELS:  # so that the first promotion finds no rollout in its way
-        await _until(partial(_stands_still, client, model))
+    await _until(partial(_stands_still, client))  # the first promotion finds nothing in its way
 
 
-async def _all_labels_answer(client: AsyncClient, server: GrpcModelServer, model: str) -> bool:
-    labels = (await client.send(calls.deployment(FLEET, model)))["labels"]
-    for label, version in labels.items():
-        try:
-            answer = await server.label(model, label, timeout_s=_ASK_S)
-        except ControlPlaneError as error:
-            if not isinstance(error, ServerUnreachable):
-                log.info(
-                    "a label was asked for in vain", model=model, label=label, error=str(error)
-                )
-            return False
-        if answer != Resolved(version):
-            return False
+async def _all_labels_answer(client: AsyncClient, server: GrpcModelServer) -> bool:
+    for deployment in await _examples(client):
+        for label, version in deployment["labels"].items():
+            try:
+                answer = await server.label(deployment["model"], label, timeout_s=_ASK_S)
+            except Transient:
+                return False
+            if answer != Resolved(version):
+                return False
     return True
 
 
-async def _stands_still(client: AsyncClient, model: str) -> bool:
-    return (await client.send(calls.deployment(FLEET, model)))["rollout"] is None
+async def _stands_still(client: AsyncClient) -> bool:
+    return all(one["rollout"] is None for one in await _examples(client))
+
+
+async def _examples(client: AsyncClient) -> list[Deployment]:
+    found = [one async for one in client.items(calls.deployments(FLEET))]
+    return [one for one in found if one["model"] in MODELS]
 
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:
