@@ -27,7 +27,7 @@ from control_plane.reconcile.assignments import Desired, assignment, owner_label
 from control_plane.reconcile.news import Reporter
 from control_plane.reconcile.observe import Material
 from control_plane.reconcile.recorder import DesiredMoved, Entry, Stamp
-from control_plane.reconcile.sight import Labels, learn, see
+from control_plane.reconcile.sight import learn, see, see_effect, seen_just_now
 from control_plane.reconcile.world import Key, Tracked, World
 from control_plane.store import catalog
 
@@ -43,7 +43,8 @@ log = structlog.get_logger()
 async def reconcile_server(world: World, it: Tracked) -> float:
     """Bring a server one action closer to what it should serve; return when to look again."""
     before = it.observed
-    await see(world, it)
+    if not seen_just_now(world, it):
+        await see(world, it)
     last, believed = it.standpoint, world.desired.believed(it.server.fleet)
     same = believed is not None and believed.basis(it.server.name) == it.basis
     if last and same and _is_steady(it, last.plan, before):
@@ -185,7 +186,7 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
     if push.names_added:
         return _planned(world, it)
     await call
-    await see(world, it, _labels_changed(push, desired))
+    await see_effect(world, it, push)
     return _planned(world, it)
 
 
@@ -220,17 +221,6 @@ def _held(observed: Observed) -> dict[str, frozenset[int]]:
 def _wanted(it: Tracked) -> dict[str, frozenset[int]]:
     models = it.assignment.models if it.assignment else {}
     return {name: one.versions for name, one in models.items()}
-
-
-def _labels_changed(push: Reload, desired: Desired) -> Labels:
-    """The labels to be asked for, so that what people see is what the server answers."""
-    moving = {model for one in desired.live for model in one.rollout.models}
-    return tuple(
-        (name, label)
-        for name, one in sorted(push.config.models.items())
-        for label in sorted(one.labels)
-        if not moving or name in moving
-    )
 
 
 def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:

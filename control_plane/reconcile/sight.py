@@ -1,26 +1,27 @@
 """What a look asks of a server in the situation that it is in, and learning from the answer."""
 
-from dataclasses import replace
 from math import ceil
 
 from control_plane.domain import evidence
+from control_plane.domain.action import Converged, Reload
 from control_plane.domain.assignment import Traits
 from control_plane.domain.evidence import Questions, answered
 from control_plane.domain.observed import Look
+from control_plane.domain.state import Config, ModelConfig
 from control_plane.reconcile import observe
 from control_plane.reconcile.world import Tracked, World
 
 Labels = tuple[tuple[str, str], ...]  # model and label
+FRESH_S = 0.1  # how long a look at a steady server is good for
 MOST_LOOKS = 3  # in a row: one that lost the marker is followed by a full one
 
 
-async def see(world: World, it: Tracked, labels: Labels = ()) -> None:
+async def see(world: World, it: Tracked) -> None:
     """Look at a server and learn from it; look again, fully, if the look raised a doubt."""
     _hear(it)
     for _ in range(MOST_LOOKS):
         waiting, it.sweeps = it.sweeps, []
         asked = _questions(world, it, sweep=bool(waiting))
-        asked = replace(asked, labels=tuple(dict.fromkeys((*asked.labels, *labels))))
         look = await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s)
         learn(it, look)
         for one in waiting:
@@ -28,6 +29,45 @@ async def see(world: World, it: Tracked, labels: Labels = ()) -> None:
                 one.set_result(None)
         if not it.observed.reachable or it.observed.looked_at > 0:
             return
+
+
+def seen_just_now(world: World, it: Tracked) -> bool:
+    """Whether a look would show nothing that is not known: all was well there a moment ago."""
+    observed, last = it.observed, it.standpoint
+    idle = last is not None and isinstance(last.plan.action, Converged)
+    known = observed.reachable and observed.looked_at > 0 and observed.intent is None
+    waited_for = it.answers or it.sweeps
+    return idle and known and not waited_for and world.now() - observed.at < FRESH_S
+
+
+async def see_effect(world: World, it: Tracked, push: Reload) -> None:
+    """Look whether a config that the server took is in force, and where the moved labels point."""
+    before = it.observed.verified
+    _hear(it)
+    intent = it.observed.intent
+    took = intent is not None and intent.answer is not None and intent.answer.ok
+    if push.marker is not None and took:
+        labels = _labels_moved(before.config if before else Config(), push.config)
+        marker = (push.marker.model, push.config.digest_label)
+        asked = Questions((), labels, (marker,), full=False)
+        learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
+    if it.observed.intent is not None or it.observed.looked_at == 0:
+        await see(world, it)
+
+
+def _labels_moved(before: Config, after: Config) -> Labels:
+    """Every label of the models of which one moves."""
+    nothing = ModelConfig("", frozenset())
+    pairs = {
+        name: (before.models.get(name, nothing).labels, one.labels)
+        for name, one in after.models.items()
+    }
+    return tuple(
+        (name, label)
+        for name, (old, new) in sorted(pairs.items())
+        if dict(old) != dict(new)
+        for label in sorted({*old, *new})
+    )
 
 
 def learn(it: Tracked, look: Look) -> None:
