@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from control_plane.domain.errors import FieldInvalid, Invalid, StoreBusy
+from control_plane.store import sqlite
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
@@ -124,7 +125,7 @@ def _sqlite(
     where: URL, begin: str, threads: set[Thread], *, pool_size: int, busy_s: float
 ) -> AsyncEngine:
     async def connected() -> aiosqlite.Connection:
-        connection = aiosqlite.connect(where.database or "", isolation_level=None)
+        connection = sqlite.connect(where.database or "")
         connection._thread.daemon = True
         threads.difference_update([one for one in threads if not one.is_alive()])
         threads.add(connection._thread)
