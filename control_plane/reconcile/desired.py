@@ -1,7 +1,8 @@
 """Reads what a fleet should serve, once for all passes that ask at the same time.
 
-A pass asks after it has looked at its server, and gets a read that began after that: so what was
-acknowledged before the look is never followed by something older.
+Whoever changes it says so, and from then on nobody gets a read that began before. What others
+change is seen at the next resync; a push checks in its own transaction that it was made from the
+newest revision, so what was rolled back is never followed by an older flip.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ class DesiredState:
         self._running: dict[str, asyncio.Task[Desired]] = {}
         self._next: dict[str, asyncio.Task[Desired]] = {}
         self._doubts: Counter[str] = Counter()  # how often a fleet was doubted
+        self._asked: dict[str, int] = {}  # the doubts that the read under way answers
         self._certain: dict[str, int] = {}  # the doubts that the last read has answered
 
     def known(self, fleet: str) -> Desired | None:
@@ -58,6 +60,20 @@ class DesiredState:
         self._known.pop(fleet, None)
         self._certain.pop(fleet, None)
 
+    async def certain(self, fleet: str) -> Desired:
+        """Return a read that answers every doubt so far; one under way may do.
+
+        Raises:
+            NotFound: no such fleet.
+            StoreBusy: the database is busy.
+        """
+        if (known := self.believed(fleet)) is not None:
+            return known
+        running = self._running.get(fleet)
+        if running is None or running.done() or self._asked[fleet] != self._doubts[fleet]:
+            return await self.fresh(fleet)
+        return await asyncio.shield(running)
+
     async def fresh(self, fleet: str) -> Desired:
         """Return a read that begins after this call.
 
@@ -81,7 +97,7 @@ class DesiredState:
         if running is not None:
             await asyncio.wait([running])
         self._running[fleet] = self._next.pop(fleet)
-        doubts = self._doubts[fleet]
+        doubts = self._asked[fleet] = self._doubts[fleet]
         async with self._db.read() as s:
             found = await read(s, fleet, self._known.get(fleet))
         self._known[fleet], self._certain[fleet] = found, doubts

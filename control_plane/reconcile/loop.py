@@ -70,7 +70,6 @@ class Reconciler:
         self._clock = clock
         self._options = options
         self._queue = KeyedQueue(self._work, random.random)
-        self._adopted: dict[str, Desired] = {}
         self._evidence_at: dict[str, float] = {}  # per rollout: when it was written last
         self._flushed: dict[tuple[str, str], float] = {}
         self._world: World | None = None
@@ -116,6 +115,7 @@ class Reconciler:
             return
         self._world.desired.doubt(fleet)
         self._queue.nudge(Key("fleet", fleet) if fleet in self._world.tracked else _FLEETS)
+        self._nudge_servers(self._world, fleet)
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have this called whenever the loop has written something."""
@@ -145,7 +145,7 @@ class Reconciler:
         match key.kind:
             case "server":
                 it = world.of(key.fleet).get(key.name)
-                return await reconcile_server(world, it) if it else None
+                return await _pass(world, it) if it else None
             case "rollout":
                 return await self._rollout(world, key.fleet, key.name)
             case "fleet":
@@ -176,10 +176,9 @@ class Reconciler:
             self._queue.nudge(_FLEETS)
             return None
         await self._take_up(world, desired)
-        before = self._adopted.get(fleet)
-        self._adopted[fleet] = desired
-        if before is None or _gist(before) != _gist(desired):
-            self._nudge_servers(world, fleet)
+        for it in world.of(fleet).values():
+            if not it.looking and it.basis != desired.basis(it.server.name):
+                self._queue.nudge(it.key)
         for one in desired.live:
             self._queue.nudge(Key("rollout", fleet, one.rollout.id))
         return self._options.resync_s
@@ -188,7 +187,7 @@ class Reconciler:
         epoch = world.leadership.epoch(fleet)
         if epoch is None:
             return self._options.resync_s
-        desired = world.desired.believed(fleet) or await world.desired.fresh(fleet)
+        desired = await world.desired.certain(fleet)
         live = desired.rollout(name)
         if live is None:
             return None
@@ -262,14 +261,24 @@ class Reconciler:
         return self._options.flush_s
 
     def _nudge_servers(self, world: World, fleet: str) -> None:
-        for it in world.of(fleet).values():
-            self._queue.nudge(it.key)
+        """Have every server looked at, but for those whose pass has not decided yet."""
+        for it in world.tracked.get(fleet, {}).values():
+            if not it.looking:
+                self._queue.nudge(it.key)
 
     def _tell(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
         for call in self._listeners:
             call()
+
+
+async def _pass(world: World, it: Tracked) -> float:
+    it.looking = True
+    try:
+        return await reconcile_server(world, it)
+    finally:
+        it.looking = False
 
 
 def _all(world: World) -> list[Tracked]:
@@ -295,12 +304,6 @@ def _interrupted(observed: Observed, now: float) -> Observed:
         return observed
     lost = replace(intent, answer=ReloadAnswer("CANCELLED"), answered_at=now)
     return replace(observed, intent=lost)
-
-
-def _gist(desired: Desired) -> tuple[object, ...]:
-    """What makes servers be looked at again."""
-    stages = tuple(_stage(one.rollout) for one in desired.live)
-    return desired.fleet, desired.servers, stages
 
 
 def _stage(rollout: Rollout) -> tuple[str, bool, Phase | None]:

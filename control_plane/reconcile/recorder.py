@@ -1,7 +1,7 @@
 """Writes what passes found, several at a time: who waits for the disk shares one transaction.
 
-Every entry is conditional on its epoch, and an intent also on the desired state that it was made
-from: what was rolled back a moment ago is not flipped any more.
+Every entry is conditional on its epoch, and an intent also on the revision that it was made from:
+what was rolled back a moment ago is not flipped any more. (Steps of rollouts are our own doing.)
 """
 
 import asyncio
@@ -11,11 +11,8 @@ from typing import Any
 
 from control_plane.domain.errors import Rejected, Transient
 from control_plane.domain.events import Event
-from control_plane.domain.steps import step_key
-from control_plane.store import fleets, journal, rollouts
-from control_plane.store.database import Database, Session
-
-Stamp = tuple[int, tuple[str, ...]]  # a fleet's head and the steps of its live rollouts
+from control_plane.store import fleets, journal
+from control_plane.store.database import Database
 
 
 class DesiredMoved(Transient):
@@ -31,19 +28,13 @@ class Entry:
     epoch: int
     document: Mapping[str, Any]
     events: tuple[Event, ...] = ()
-    stamp: Stamp | None = None  # the desired state must still be this one
+    head: int | None = None  # the fleet's newest revision must still be this one
 
 
 @dataclass(slots=True)
 class _Waiting:
     entry: Entry
     written: bool = False
-
-
-async def current_stamp(s: Session, fleet: str) -> Stamp:
-    """Return what tells one desired state of a fleet from the next."""
-    head = (await fleets.fleet(s, fleet)).head
-    return head, tuple(step_key(one) for one in await rollouts.live(s, fleet))
 
 
 class Recorder:
@@ -58,7 +49,7 @@ class Recorder:
         """Commit an entry.
 
         Raises:
-            DesiredMoved: the desired state is not that of `entry.stamp` any more.
+            DesiredMoved: the fleet's head is not `entry.head` any more.
             LeaseLost: another process reconciles the fleet.
             NotFound: the server was removed.
             StoreBusy: the database is busy, or its answer was lost.
@@ -85,13 +76,13 @@ class Recorder:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         entries = [one.entry for one in batch]
-        stamps = {(one.fleet, one.stamp) for one in entries if one.stamp is not None}
+        heads = {(one.fleet, one.head) for one in entries if one.head is not None}
         documents: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
         for one in entries:
             documents.setdefault((one.fleet, one.epoch), {})[one.server] = one.document
         async with self._db.begin() as s:
-            for fleet, stamp in stamps:
-                if await current_stamp(s, fleet) != stamp:
+            for fleet, head in heads:
+                if (await fleets.fleet(s, fleet)).head != head:
                     raise DesiredMoved(fleet=fleet)
             for (fleet, epoch), some in documents.items():
                 await fleets.save_observations(s, fleet, some, epoch=epoch)

@@ -22,14 +22,10 @@ async def advance_rollout(
         NotFound: the fleet has no such rollout.
         PreconditionFailed: somebody steered it in the same moment; look again.
     """
-    async with db.read() as s:
-        seen = await rollouts.rollout(s, rollout_id)
-    if seen.fleet != fleet:
-        raise NotFound(f"{fleet} has no rollout {rollout_id}")
-    if advance(seen, facts, now).rollout == seen:
-        return seen
     async with db.begin() as s:
         rollout = await rollouts.rollout(s, rollout_id)
+        if rollout.fleet != fleet:
+            raise NotFound(f"{fleet} has no rollout {rollout_id}")
         transition = advance(rollout, facts, now)
         if transition.rollout == rollout:
             return rollout

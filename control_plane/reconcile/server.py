@@ -26,7 +26,7 @@ from control_plane.reconcile import observe
 from control_plane.reconcile.assignments import Desired, assignment, owner_label
 from control_plane.reconcile.news import Reporter
 from control_plane.reconcile.observe import Material
-from control_plane.reconcile.recorder import DesiredMoved, Entry, Stamp
+from control_plane.reconcile.recorder import DesiredMoved, Entry
 from control_plane.reconcile.sight import learn, see, see_effect, seen_just_now
 from control_plane.reconcile.world import Key, Tracked, World
 from control_plane.store import catalog
@@ -72,7 +72,8 @@ def _is_steady(it: Tracked, plan: Plan, before: Observed) -> bool:
 async def _assign(world: World, it: Tracked) -> Desired:
     """Take the desired state that nobody doubts; a push checks that it still stands."""
     fleet = it.server.fleet
-    desired = world.desired.believed(fleet) or await world.desired.fresh(fleet)
+    desired = await world.desired.certain(fleet)
+    it.looking = False
     found = desired.servers.get(it.server.name)
     if found is not None and found.address == it.server.address:
         it.server = found
@@ -174,7 +175,7 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
     intent = Intent(push.config, push.marker, push.names_added, world.now(), epoch)
     known = sent(it.observed, intent, _held(it.observed), _wanted(it))
     try:
-        await _write(world, it, known, _planned(world, it), desired.stamp)
+        await _write(world, it, known, _planned(world, it), desired.fleet.head)
     except DesiredMoved:
         world.desired.doubt(it.server.fleet)
         world.nudge(it.key)
@@ -242,11 +243,9 @@ async def _record(world: World, it: Tracked, plan: Plan) -> None:
         await _write(world, it, it.observed, plan, None)
 
 
-async def _write(
-    world: World, it: Tracked, known: Observed, plan: Plan, stamp: Stamp | None
-) -> None:
+async def _write(world: World, it: Tracked, known: Observed, plan: Plan, head: int | None) -> None:
     epoch = world.leadership.epoch(it.server.fleet)
-    if epoch is None and stamp is None:
+    if epoch is None and head is None:
         return
     if epoch is None:
         raise LeaseLost(fleet=it.server.fleet)
@@ -257,7 +256,7 @@ async def _write(
     document = to_json(known) | {"status": str(status), "sentence": plan.sentence}
     where = (it.server.fleet, it.server.name)
     kept = len(it.events)
-    await world.recorder.write(Entry(*where, epoch, document, tuple(events), stamp))
+    await world.recorder.write(Entry(*where, epoch, document, tuple(events), head))
     del it.events[:kept]
     it.recorded, it.status = known, status
     world.written()

@@ -56,6 +56,7 @@ class Tracked:
     assignment: Assignment | None = None
     standpoint: Standpoint | None = None  # the last plan
     basis: tuple[object, ...] = ()  # what of the desired state it was made from
+    looking: bool = False  # a pass runs that has not taken the desired state yet
     answers: list[Intent] = field(default_factory=list)  # of calls, not yet learnt from
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)  # to be written with the next record
