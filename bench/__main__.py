@@ -1,0 +1,47 @@
+"""`python -m bench [--rows a,b,…]`: one table, each row a ratio that was measured in one run."""
+
+import argparse
+import asyncio
+import inspect
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from bench import imports, promote, resolve, sweep
+from bench.table import Row, render
+
+Measure = Callable[[Path], Awaitable[list[Row]]]
+ROWS: Mapping[str, Measure] = {
+    "a": imports.measure,
+    "b": resolve.measure,
+    "c": promote.measure,
+    "de": sweep.measure,
+}
+
+
+def main() -> int:
+    """Measure and print; fail if a target was missed."""
+    wanted = _wanted()
+    rows: list[Row] = []
+    for keys, measure in ROWS.items():
+        if wanted & set(keys):
+            sys.stderr.write(f"measuring {', '.join(sorted(wanted & set(keys)))}\n")
+            with tempfile.TemporaryDirectory(prefix="bench-") as home:
+                rows += asyncio.run(_measured(measure, Path(home)))
+    print(render([row for row in rows if row.key in wanted]))
+    return int(any(row.met is False for row in rows))
+
+
+async def _measured(measure: Measure, home: Path) -> list[Row]:
+    return await measure(home)
+
+
+def _wanted() -> set[str]:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rows", default="a,b,c,d,e", help="which, separated by commas")
+    return set(parser.parse_args().rows.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
