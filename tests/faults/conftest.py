@@ -1,0 +1,3 @@
+from tests.scenario.conftest import stage
+
+__all__ = ["stage"]
