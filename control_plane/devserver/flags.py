@@ -15,12 +15,11 @@ _NOT_EMULATED = frozenset(
     allow_version_labels batching_parameters_file enable_batching
     enable_grpc_healthcheck_service enable_per_model_batching_parameters enable_profiler
     flush_filesystem_caches grpc_channel_arguments grpc_socket_path
-    monitoring_config_file num_request_iterations_for_warmup
-    per_process_gpu_memory_fraction platform_config_file prefer_tflite_model
-    remove_unused_fields_from_bundle_metagraph rest_api_enable_cors_support
-    rest_api_num_threads rest_api_port rest_api_timeout_in_ms saved_model_tags
-    ssl_config_file tensorflow_inter_op_parallelism tensorflow_intra_op_parallelism
-    tensorflow_session_parallelism use_alts_credentials
+    num_request_iterations_for_warmup per_process_gpu_memory_fraction platform_config_file
+    prefer_tflite_model remove_unused_fields_from_bundle_metagraph
+    rest_api_enable_cors_support rest_api_num_threads rest_api_timeout_in_ms
+    saved_model_tags ssl_config_file tensorflow_inter_op_parallelism
+    tensorflow_intra_op_parallelism tensorflow_session_parallelism use_alts_credentials
     """.split()  # noqa: SIM905 (a list would take a line for each)
 )
 
@@ -32,6 +31,8 @@ class Options:
     flags: Flags = field(default_factory=Flags)
     port: int = 8500
     host: str = "127.0.0.1"
+    rest_api_port: int = 0  # 0: no REST, and no metrics
+    monitoring_config_file: str = ""  # without it no metrics
     model_config_file: str = ""
     model_name: str = "default"  # this and the next only without a config file
     model_base_path: str = ""

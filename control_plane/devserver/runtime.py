@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from control_plane.devserver.monitoring import Metrics
 from control_plane.devserver.refusal import Code, Refusal
 from control_plane.devserver.saved_model import Servable, Tensors, has_variables, parse
 from control_plane.serving import stubs
@@ -37,7 +38,7 @@ class Runtime:
         self._importing = threading.Lock()
 
     def load(self, path: str) -> Servable:
-        """Load a version, and replay its warm-up records.
+        """Load a version.
 
         Raises:
             Refusal: in the loader's own words.
@@ -45,12 +46,24 @@ class Runtime:
         graph = parse(path)
         try:
             session = self._session(graph, path)
-            servable = Servable(dict(graph.signature_def), _Session(self._tf, session))
-            if self._warmup:
-                self._replay(servable, Path(path) / _WARMUP)
         except self._tf.errors.OpError as error:
             raise _refused(error) from None
-        return servable
+        return Servable(dict(graph.signature_def), _Session(self._tf, session))
+
+    def warm_up(self, servable: Servable, path: str, metrics: Metrics) -> None:
+        """Replay the warm-up records of a version, if there are any and the flag says so.
+
+        Raises:
+            Refusal: one that cannot be read or answered, or too many.
+        """
+        file = Path(path) / _WARMUP
+        if not self._warmup or not file.exists():
+            return
+        try:
+            with metrics.warm_up(path):
+                self._replay(servable, file, metrics)
+        except self._tf.errors.OpError as error:
+            raise _refused(error) from None
 
     def _session(self, meta_graph: Any, path: str) -> Any:
         config = self._tf.compat.v1.ConfigProto(
@@ -75,9 +88,7 @@ class Runtime:
             session.run(op, assets)
         return session
 
-    def _replay(self, servable: Servable, file: Path) -> None:
-        if not file.exists():
-            return
+    def _replay(self, servable: Servable, file: Path, metrics: Metrics) -> None:
         for number, record in enumerate(self._records(str(file)), 1):
             if number > _MAX_WARMUP_RECORDS:
                 raise Refusal(
@@ -85,7 +96,7 @@ class Runtime:
                     f"Number of warmup records exceeds the maximum ({_MAX_WARMUP_RECORDS}) "
                     f"at {file}",
                 )
-            _replay_one(servable, stubs.PredictionLog.FromString(record))
+            _replay_one(servable, stubs.PredictionLog.FromString(record), metrics)
 
     def _records(self, path: str) -> Iterator[bytes]:
         try:
@@ -183,10 +194,12 @@ def _init_ops(meta_graph: Any) -> Iterator[str]:
             yield from meta_graph.collection_def[name].node_list.value
 
 
-def _replay_one(servable: Servable, log: Any) -> None:
+def _replay_one(servable: Servable, log: Any, metrics: Metrics) -> None:
     match log.WhichOneof("log_type"):
         case "predict_log":
-            servable.predict(log.predict_log.request)
+            request = log.predict_log.request
+            with metrics.running(request.model_spec.name):
+                servable.predict(request)
         case "session_run_log" | "predict_streamed_log" as kind:
             number = log.DESCRIPTOR.fields_by_name[kind].number
             message = f"Unsupported log_type for warmup: {number}"

@@ -3,13 +3,14 @@
 Refusals carry the loader's own codes and, where they tell cases apart, its words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
+from control_plane.devserver.monitoring import Metrics
 from control_plane.devserver.refusal import Code, Refusal
 from control_plane.serving import stubs
 from control_plane.serving.bundle import BadIndex, read_index
@@ -75,13 +76,25 @@ class Unrun:
         return {}
 
 
+def counted(load: Callable[[str], Servable], metrics: Metrics) -> Callable[[str], Servable]:
+    """Count attempts to load; a folder without a SavedModel is none, as it is refused before."""
+
+    def loaded(path: str) -> Servable:
+        if not _file(path).exists():
+            return load(path)
+        with metrics.load(path):
+            return load(path)
+
+    return loaded
+
+
 def parse(path: str) -> Any:
     """Read the graph that serves, with its signatures.
 
     Raises:
         Refusal: NOT_FOUND or DATA_LOSS.
     """
-    file = Path(path) / "saved_model.pb"
+    file = _file(path)
     try:
         model = stubs.SavedModel.FromString(file.read_bytes())
     except OSError:
@@ -92,6 +105,10 @@ def parse(path: str) -> Any:
         if set(graph.meta_info_def.tags) == {_SERVE}:
             return graph
     raise Refusal(Code.NOT_FOUND, _NO_GRAPH)
+
+
+def _file(path: str) -> Path:
+    return Path(path) / "saved_model.pb"
 
 
 def has_variables(path: str) -> bool:

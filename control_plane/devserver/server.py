@@ -5,23 +5,21 @@ lasts, a blocked reload too, and without a free thread every request is refused.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 
 from control_plane.devserver import wire
+from control_plane.devserver.answers import Answers, unimplemented
 from control_plane.devserver.live import LiveMachine
-from control_plane.devserver.machine import Machine
+from control_plane.devserver.monitoring import Metrics
 from control_plane.devserver.refusal import Code, Refusal
-from control_plane.devserver.saved_model import Servable
 from control_plane.serving import stubs
 
 _T = TypeVar("_T")
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-_SIGNATURES = "signature_def"
 _SPARE_THREADS = 2  # they do nothing but refuse
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
@@ -34,7 +32,9 @@ class PortTaken(OSError):
     """The port cannot be listened on."""
 
 
-def serve(live: LiveMachine, address: str, max_threads: int) -> Any:
+def serve(
+    live: LiveMachine, answers: Answers, metrics: Metrics, address: str, max_threads: int
+) -> Any:
     """Open the port and answer.
 
     Raises:
@@ -46,8 +46,8 @@ def serve(live: LiveMachine, address: str, max_threads: int) -> Any:
         interceptors=[limit],
         options=_OPTIONS,
     )
-    stubs.add_ModelServiceServicer_to_server(_ModelService(live), server)
-    stubs.add_PredictionServiceServicer_to_server(_PredictionService(live), server)
+    stubs.add_ModelServiceServicer_to_server(_ModelService(live, answers), server)
+    stubs.add_PredictionServiceServicer_to_server(_PredictionService(answers, metrics), server)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -87,15 +87,12 @@ class _ThreadLimit(grpc.ServerInterceptor):  # type: ignore[misc]
 
 
 class _ModelService(stubs.ModelServiceServicer):  # type: ignore[misc]
-    def __init__(self, live: LiveMachine) -> None:
+    def __init__(self, live: LiveMachine, answers: Answers) -> None:
         self._live = live
+        self._answers = answers
 
     def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def answer() -> Any:
-            name, version, _ = wire.asked_for(wire.spec_of(request))
-            return wire.status_response(self._live.act(lambda m: m.status(name, version)))
-
-        return _answered(context, answer)
+        return _answered(context, lambda: self._answers.status(wire.spec_of(request)))
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         return _answered(context, lambda: self._reloaded(request))
@@ -114,72 +111,36 @@ class _ModelService(stubs.ModelServiceServicer):  # type: ignore[misc]
 
 
 class _PredictionService(stubs.PredictionServiceServicer):  # type: ignore[misc]
-    def __init__(self, live: LiveMachine) -> None:
-        self._live = live
+    """Counts what the real server counts: not metadata, nor several inferences in one request."""
+
+    def __init__(self, answers: Answers, metrics: Metrics) -> None:
+        self._answers = answers
+        self._metrics = metrics
 
     def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return _answered(context, lambda: self._predicted(request))
+        return self._counted("Predict", request, context, self._answers.predict)
 
     def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return _answered(context, lambda: self._described(request))
+        return _answered(
+            context,
+            lambda: self._answers.metadata(wire.spec_of(request), request.metadata_field),
+        )
 
-    def Classify(self, request: Any, context: Any) -> None:  # noqa: N802
-        _unimplemented(request, context)
+    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._counted("Classify", request, context, unimplemented)
 
-    def Regress(self, request: Any, context: Any) -> None:  # noqa: N802
-        _unimplemented(request, context)
+    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._counted("Regress", request, context, unimplemented)
 
-    def MultiInference(self, request: Any, context: Any) -> None:  # noqa: N802
-        _unimplemented(request, context)
+    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return _answered(context, lambda: unimplemented(request))
 
-    def _predicted(self, request: Any) -> Any:
-        with self._serving(wire.spec_of(request)) as (version, servable):
-            signature, outputs = servable.predict(request)
-        response = stubs.PredictResponse()
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = version
-        response.model_spec.signature_name = signature
-        for name, tensor in outputs.items():
-            response.outputs[name].CopyFrom(tensor)
-        return response
+    def _counted(self, api: str, request: Any, context: Any, answer: Callable[[Any], Any]) -> Any:
+        def counted() -> Any:
+            with self._metrics.request(request.model_spec.name, api, "GRPC"):
+                return answer(request)
 
-    def _described(self, request: Any) -> Any:
-        spec = wire.spec_of(request)
-        _check_fields(request.metadata_field)
-        with self._serving(spec) as (version, servable):
-            signatures = stubs.SignatureDefMap()
-            for name, signature in servable.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
-        response = stubs.GetModelMetadataResponse()
-        response.model_spec.name = spec.name
-        response.model_spec.version.value = version
-        response.metadata[_SIGNATURES].Pack(signatures)
-        return response
-
-    @contextmanager
-    def _serving(self, spec: Any) -> Iterator[tuple[int, Servable]]:
-        """Hold the version that a request resolved to, whatever is loaded meanwhile."""
-        asked = wire.asked_for(spec)
-
-        def entered(machine: Machine) -> tuple[int, Any, int]:
-            version = machine.resolve(*asked)
-            return version, machine.servable(spec.name, version), machine.enter()
-
-        version, servable, ticket = self._live.act(entered)
-        try:
-            yield version, servable
-        finally:
-            self._live.act(lambda machine: machine.leave(ticket))
-
-
-def _check_fields(fields: Any) -> None:
-    if not fields:
-        message = "GetModelMetadataRequest must specify at least one metadata_field"
-        raise Refusal(Code.INVALID_ARGUMENT, message)
-    for field in fields:
-        if field != _SIGNATURES:
-            message = f"Metadata field {field} is not supported"
-            raise Refusal(Code.INVALID_ARGUMENT, message)
+        return _answered(context, counted)
 
 
 def _answered(context: Any, answer: Callable[[], _T]) -> _T:
@@ -188,7 +149,3 @@ def _answered(context: Any, answer: Callable[[], _T]) -> _T:
     except Refusal as refusal:
         context.abort(_STATUS[refusal.code], wire.cut(refusal.message))
         raise
-
-
-def _unimplemented(request: Any, context: Any) -> None:  # noqa: ARG001
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, "The dev server does not serve this method.")

@@ -26,6 +26,16 @@ def read_config_file(path: str) -> list[Entry] | None:
     Raises:
         Refusal: it is missing, empty, or no ModelServerConfig.
     """
+    config = read_text_file(path, stubs.ModelServerConfig())
+    return entries_of(config) if config.WhichOneof("config") == _LIST else None
+
+
+def read_text_file(path: str, message: Any) -> Any:
+    """Fill a message from a file in the text format.
+
+    Raises:
+        Refusal: the file is missing, empty, or of another kind.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -33,11 +43,10 @@ def read_config_file(path: str) -> list[Entry] | None:
     if not text:
         raise Refusal(Code.INVALID_ARGUMENT, f"{path}; Invalid argument")
     try:
-        config = text_format.Parse(text, stubs.ModelServerConfig())
+        return text_format.Parse(text, message)
     except text_format.ParseError as error:
-        message = f"Invalid protobuf file: '{path}': {error}"
-        raise Refusal(Code.INVALID_ARGUMENT, message) from None
-    return entries_of(config) if config.WhichOneof("config") == _LIST else None
+        refused = f"Invalid protobuf file: '{path}': {error}"
+        raise Refusal(Code.INVALID_ARGUMENT, refused) from None
 
 
 def reload_entries(request: Any) -> list[Entry]:

@@ -29,13 +29,15 @@ def test_booleans_may_stand_alone() -> None:
 
 
 def test_what_is_unknown_or_without_effect_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    options = parse_flags(["--magic=1", "--more", "magic", "--rest_api_port", "8501", "--port=1"])
+    options = parse_flags(
+        ["--magic=1", "--more", "magic", "--rest_api_num_threads", "2", "--port=1"]
+    )
     assert options == Options(port=1)
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "unknown argument: --magic",
         "unknown argument: --more",
-        "not emulated: --rest_api_port",
+        "not emulated: --rest_api_num_threads",
     ]
 
 
