@@ -1,0 +1,250 @@
+"""What a rollout would send to one server: its steps walked with the planner that the loop uses.
+
+The server is ideal: it takes every config, every load succeeds, every version answers, and time
+passes whenever the planner waits. Instants play no part, so the same server gives the same plan
+whenever it is asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from control_plane.domain.action import Blocked, Converged, Plan, Reload, Wait
+from control_plane.domain.advance import Reach
+from control_plane.domain.assigned import Course, Elsewhere, assigned
+from control_plane.domain.assignment import Assignment, Traits
+from control_plane.domain.fleet import Server
+from control_plane.domain.ideal import (
+    BEGIN,
+    Pairs,
+    after,
+    answering,
+    endings,
+    highest,
+    loaded,
+    settled,
+    timeless,
+)
+from control_plane.domain.observed import Instant, Observed
+from control_plane.domain.planner import Storage, plan_server
+from control_plane.domain.rollout import Rollout
+from control_plane.domain.standing import Standpoint, fact
+from control_plane.domain.state import Config, Marker
+from control_plane.domain.steps import StepTarget, step_key
+
+MOST_RELOADS = 50
+MOST_PASSES = 200  # in one step; each push takes a few
+LOCK_S = 0.2  # how long the server's config lock is held for each name that a reload adds
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a rollout, as one server is given it."""
+
+    rollout: Rollout  # as it stands while the step is under way
+    targets: Mapping[str, StepTarget]
+    assignment: Assignment
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return str(self.rollout.step.name) if self.rollout.step else ""
+
+
+def stages(course: Course, server: Server, elsewhere: Elsewhere, owner: str) -> tuple[Stage, ...]:
+    """Return the steps of a course as one server is given them."""
+    return tuple(
+        Stage(goal.rollouts[-1], goal.targets, assigned(goal, server, elsewhere, owner))
+        for goal in course.legs()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A config as it goes out."""
+
+    config: Config
+    marker: Marker | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReload:
+    """One reload to come."""
+
+    step: str
+    why: str
+    config: Sent
+    before: Sent | None  # None: what the server runs before is not known
+    waits_for: tuple[str, ...]  # what has to be seen before it goes out
+    names_added: tuple[str, ...]
+    loads: Pairs
+    unlabelled: Mapping[str, tuple[int | None, int | None]]  # by model: before, and when it is done
+
+    @property
+    def lock_s(self) -> float:
+        """How long the server's config lock is held at least, while other reloads wait."""
+        return round(LOCK_S * len(self.names_added), 1)
+
+    @property
+    def warm(self) -> bool:
+        """Whether it loads nothing: its effect is immediate."""
+        return not self.loads
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """All that a rollout would do to one server, in order."""
+
+    reloads: tuple[PlannedReload, ...]
+    end: Converged | Wait | Blocked  # how its last step ends
+    waits_for: tuple[str, ...]  # after the last reload
+    peak: Pairs  # what is loaded at the moment that takes the most memory
+
+
+def preview(
+    stages: Sequence[Stage],
+    observed: Observed,
+    storage: Storage | None = None,
+    sizes: Mapping[tuple[str, int], int] | None = None,
+) -> Preview:
+    """Walk a rollout's steps on a server as it was last seen, and return what would be sent.
+
+    Args:
+        stages: the steps, in order.
+        observed: what is known of the server; one that does not answer is taken to be as it was.
+        storage: what is known of the artifacts of models that move; None: they are all right.
+        sizes: bytes on disk by model and version, to find the moment of the most memory.
+    """
+    return _walked(stages, timeless(observed), storage, sizes or {})
+
+
+def previews(
+    servers: Mapping[str, tuple[Sequence[Stage], Observed]],
+    storage: Storage | None = None,
+    sizes: Mapping[tuple[str, int], int] | None = None,
+) -> dict[str, Preview]:
+    """Preview a whole fleet by server; servers that are alike share one preview."""
+    known: list[tuple[Sequence[Stage], Observed, Preview]] = []
+    found: dict[str, Preview] = {}
+    for name, (stages, observed) in servers.items():
+        seen = timeless(observed)
+        alike = (one for its, was, one in known if its is stages and was == seen)
+        told = next(alike, None)
+        if told is None:
+            told = _walked(stages, seen, storage, sizes or {})
+            known.append((stages, seen, told))
+        found[name] = told
+    return found
+
+
+def _walked(
+    stages: Sequence[Stage],
+    observed: Observed,
+    storage: Storage | None,
+    sizes: Mapping[tuple[str, int], int],
+) -> Preview:
+    walk = _Walk(observed, storage, sizes)
+    walk.weigh()
+    end: Converged | Wait | Blocked = Converged()
+    for stage in stages:
+        end = walk.through(stage)
+        if not isinstance(end, Converged):
+            break
+        walk.passed = stage.step
+    return Preview(tuple(walk.reloads), end, tuple(walk.waits), walk.peak)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One server on its way through the steps."""
+
+    observed: Observed
+    storage: Storage | None
+    sizes: Mapping[tuple[str, int], int]
+    now: Instant = BEGIN
+    reloads: list[PlannedReload] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)  # since the last reload
+    passed: str = ""  # the step before
+    peak: Pairs = frozenset()
+    peak_bytes: int = -1
+
+    def through(self, stage: Stage) -> Converged | Wait | Blocked:
+        """Go on until the rollout's models are there, or say what stops it."""
+        for _ in range(MOST_PASSES):
+            plan = self.plan(stage)
+            if isinstance(plan.action, Reload):
+                if len(self.reloads) == MOST_RELOADS:
+                    return Wait(f"more than {MOST_RELOADS} reloads", self.now)
+                self.push(stage, plan.action)
+            elif isinstance(plan.action, Converged) or _reached(stage, plan, self.observed):
+                return Converged()
+            elif isinstance(plan.action, Blocked):
+                return plan.action
+            else:
+                self.wait(plan.action, stage.assignment.traits)
+        return Wait("it does not come to an end", self.now)
+
+    def plan(self, stage: Stage) -> Plan:
+        """Decide, and decide again when versions that have to answer have answered."""
+        plan = plan_server(stage.assignment, self.observed, self.storage, self.now)
+        if not plan.ask:
+            return plan
+        self.observed = answering(self.observed, plan.ask)
+        self.waits += [f"{name} {version} answers one request" for name, version in plan.ask]
+        return plan_server(stage.assignment, self.observed, self.storage, self.now)
+
+    def push(self, stage: Stage, push: Reload) -> None:
+        """Send a reload."""
+        before = self.observed
+        self.now += 1
+        self.observed = after(before, push, stage.assignment, self.now)
+        verified = before.verified
+        barrier = [f"{self.passed} done on every server"] if self.passed else []
+        self.reloads.append(
+            PlannedReload(
+                step=stage.step,
+                why=push.why,
+                config=Sent(push.config, push.marker),
+                before=Sent(verified.config, verified.marker) if verified else None,
+                waits_for=(*barrier, *self.waits),
+                names_added=tuple(sorted(push.names_added)),
+                loads=loaded(self.observed) - loaded(before),
+                unlabelled=_callers(before, self.observed, push.config),
+            )
+        )
+        self.waits.clear()
+        self.passed = ""
+        self.weigh()
+
+    def wait(self, wait: Wait, traits: Traits) -> None:
+        """Let loads and unloads come to their ends, and time pass."""
+        self.now += max(wait.look_again_s, traits.settle_s)
+        ends = endings(self.observed)
+        self.observed = settled(self.observed, ends, self.now)
+        shown = [f"{name} {version} {ends[name, version].name}" for name, version in sorted(ends)]
+        self.waits += shown or [wait.why]
+
+    def weigh(self) -> None:
+        """Remember the moment of the most memory."""
+        there = loaded(self.observed)
+        size_bytes = sum(self.sizes.get(one, 0) for one in there)
+        if size_bytes > self.peak_bytes:
+            self.peak, self.peak_bytes = there, size_bytes
+
+
+def _reached(stage: Stage, plan: Plan, observed: Observed) -> bool:
+    key = step_key(stage.rollout)
+    at = Standpoint(plan, observed, stage.targets, frozenset({key}))
+    return fact(stage.rollout, key, at).reach is Reach.REACHED
+
+
+def _callers(
+    before: Observed, now: Observed, config: Config
+) -> dict[str, tuple[int | None, int | None]]:
+    """Which version callers without a label get, of the models of which something changes."""
+    old = before.verified.config.models if before.verified else {}
+    changed = {
+        name
+        for name in {**old, **config.models}
+        if name not in old or name not in config.models or old[name] != config.models[name]
+    }
+    return {name: (highest(before, name), highest(now, name)) for name in sorted(changed)}

@@ -1,0 +1,143 @@
+"""A plan says what will be sent: the preview against tables, and against the dev server's machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from control_plane.domain.action import Converged, Reload
+from control_plane.domain.assigned import Course
+from control_plane.domain.assignment import Assignment
+from control_plane.domain.fleet import Fleet, Server, ServerFlags
+from control_plane.domain.preview import Preview, Stage, preview, stages
+from control_plane.domain.revision import Deployment, Kind
+from control_plane.domain.rollout import Phase, Rollout
+from control_plane.domain.steps import State, started, steps_for
+from control_plane.serving.config import config_text
+from tests.unit.simulation import MODELS, OWNER, World, path_of
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+FLEET = Fleet("default", AT, head=1)
+Head = Mapping[str, Deployment]
+
+
+def rollout(kind: Kind, before: State, after: State) -> Rollout:
+    fresh = Rollout(
+        id="r",
+        fleet="default",
+        models=tuple(sorted(after)),
+        kind=kind,
+        from_revision=1,
+        to_revision=2,
+        phase=Phase.PENDING,
+        sentence="",
+        steps=steps_for(kind, before, after),
+        created_at=AT,
+        deadline_at=AT + timedelta(minutes=13),
+        actor="ada",
+    )
+    return started(fresh, ("a",), AT)
+
+
+def staged(kind: Kind, head: Head, after: State, flags: ServerFlags) -> tuple[Stage, ...]:
+    before = {model: head.get(model) for model in after}
+    course = Course(
+        fleet=FLEET,
+        head=head,
+        journey=(rollout(kind, before, after), before, after),
+        others=(),
+        base_paths={name: path_of(name) for name in MODELS},
+    )
+    server = Server("default", "a", "a:8500", AT, taken_over=True, flags=flags)
+    return stages(course, server, {}, OWNER)
+
+
+@dataclass
+class Recorded(World):
+    """A world that does what it is assigned, and remembers what it sent as text proto."""
+
+    assigned: Assignment | None = None
+    sent: list[str] = field(default_factory=list)
+
+    def assignment(self) -> Assignment:
+        return self.assigned or super().assignment()
+
+    def _push(self, push: Reload) -> None:
+        self.sent.append(config_text(push.config, push.marker, OWNER))
+        super()._push(push)
+
+    @property
+    def flags(self) -> ServerFlags:
+        """What somebody told of this server."""
+        return ServerFlags(
+            allow_version_labels_for_unavailable_models=self.labels_flag,
+            num_load_threads=0 if self.inline else 2,
+            max_num_load_retries=1,
+            load_retry_interval_micros=500_000,
+        )
+
+    def converge(self, assigned: Assignment) -> None:
+        """Let it go on until it has what it is assigned."""
+        self.assigned = assigned
+        self.wants = {n: (one.versions, dict(one.labels)) for n, one in assigned.models.items()}
+        self.undeployed = assigned.may_empty
+        for _ in range(60):
+            if isinstance(self.run(1.0).action, Converged):
+                return
+        raise AssertionError(self.plan)
+
+
+def texts(told: Preview) -> list[str]:
+    return [config_text(one.config.config, one.config.marker, OWNER) for one in told.reloads]
+
+
+versions = st.frozensets(st.integers(1, 3), min_size=1)
+
+
+@st.composite
+def deployments(draw: st.DrawFn, model: str) -> Deployment | None:
+    if draw(st.integers(0, 3)) == 0:
+        return None
+    held = draw(versions)
+    labels = {"stable": draw(st.sampled_from(sorted(held)))}
+    if draw(st.booleans()):
+        labels["canary"] = draw(st.sampled_from(sorted(held)))
+    return Deployment(model, held, labels)
+
+
+states = st.fixed_dictionaries({name: deployments(name) for name in MODELS})
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[Kind, Head, State]:
+    """What a fleet serves, and a change of it that a request may ask for."""
+    head = {name: one for name, one in draw(states).items() if one is not None}
+    kind = draw(st.sampled_from((Kind.DEPLOY, Kind.PROMOTE, Kind.ROLLBACK)))
+    if kind is not Kind.ROLLBACK or not head:
+        after = draw(states)
+        moving = draw(st.sets(st.sampled_from(MODELS), min_size=1))
+        return Kind.DEPLOY, head, {n: after[n] for n in moving if head.get(n) != after[n]}
+    name = draw(st.sampled_from(sorted(head)))
+    labels = {**head[name].labels, "stable": draw(st.integers(1, 3))}
+    kept = draw(versions) & head[name].versions
+    return kind, head, {name: Deployment(name, kept | frozenset(labels.values()), labels)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(change=changes(), flag=st.booleans(), inline=st.booleans(), seed=st.integers(0, 99))
+def test_an_undisturbed_server_is_sent_what_was_planned_in_order_and_byte_for_byte(
+    change: tuple[Kind, Head, State], flag: bool, inline: bool, seed: int
+) -> None:
+    world = Recorded(labels_flag=flag, inline=inline, seed=seed)
+    kind, head, after = change
+    for one in staged(Kind.DEPLOY, {}, head, world.flags) if head else ():
+        world.converge(one.assignment)
+    ahead = staged(kind, head, after, world.flags)
+    told = preview(ahead, world.observed)
+    world.sent.clear()
+    for one in ahead:
+        world.converge(one.assignment)
+    assert texts(told) == world.sent
+    assert told.end == Converged()
