@@ -1,17 +1,17 @@
 """`python -m bench [--rows a,b,…]`: one table, each row a ratio that was measured in one run."""
 
 import argparse
-import asyncio
-import inspect
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+
+import uvloop
 
 from bench import imports, promote, resolve, sweep
 from bench.table import Row, render
 
-Measure = Callable[[Path], Awaitable[list[Row]]]
+Measure = Callable[[Path], Coroutine[None, None, list[Row]]]
 ROWS: Mapping[str, Measure] = {
     "a": imports.measure,
     "b": resolve.measure,
@@ -28,13 +28,9 @@ def main() -> int:
         if wanted & set(keys):
             sys.stderr.write(f"measuring {', '.join(sorted(wanted & set(keys)))}\n")
             with tempfile.TemporaryDirectory(prefix="bench-") as home:
-                rows += asyncio.run(_measured(measure, Path(home)))
+                rows += uvloop.run(measure(Path(home)))
     print(render([row for row in rows if row.key in wanted]))
     return int(any(row.met is False for row in rows))
-
-
-async def _measured(measure: Measure, home: Path) -> list[Row]:
-    return await measure(home)
 
 
 def _wanted() -> set[str]:

@@ -1,4 +1,4 @@
-"""The bare side: the calls and commits that something cannot do without, and nothing around them."""
+"""The bare side: the calls and commits that cannot be done without, and nothing around them."""
 
 import asyncio
 import sqlite3
@@ -101,7 +101,7 @@ class BareServers:
     async def until(self, model: str, version: int, pause_s: float) -> None:
         """Return when `stable` answers with a version on every server."""
         for server in self.each:
-            while await server.label(model, "stable") != version:
+            while await server.label(model, "stable") != version:  # noqa: ASYNC110 - it comes from elsewhere
                 await asyncio.sleep(pause_s)
 
 

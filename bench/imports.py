@@ -1,8 +1,9 @@
 """Row a: what it costs to have the generated messages, and to import them as they are packaged."""
 
+import asyncio
 import json
-import subprocess
 import sys
+from pathlib import Path
 
 from bench.table import Row, faster, middle, smaller
 
@@ -21,9 +22,9 @@ print(json.dumps([took_s, psutil.Process().memory_info().rss - before]))
 """
 
 
-def measure() -> list[Row]:
+async def measure(_: Path) -> list[Row]:
     """Import each in processes of its own, turn by turn; the first turn only warms the disk."""
-    turns = [(_imported(_OURS), _imported(_BARE)) for _ in range(RUNS + 1)][1:]
+    turns = [(await _imported(_OURS), await _imported(_BARE)) for _ in range(RUNS + 1)][1:]
     took = (middle([ours[0] for ours, _ in turns]), middle([bare[0] for _, bare in turns]))
     size = (middle([ours[1] for ours, _ in turns]), middle([bare[1] for _, bare in turns]))
     return [
@@ -32,9 +33,15 @@ def measure() -> list[Row]:
     ]
 
 
-def _imported(statement: str) -> tuple[float, float]:
+async def _imported(statement: str) -> tuple[float, float]:
     """Return the seconds that an import takes and the bytes that the process grows by."""
     code = _REPORT.format(statement=statement)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    took_s, grown_bytes = json.loads(done.stdout.splitlines()[-1])
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=pipe, stderr=pipe
+    )
+    out, said = await process.communicate()
+    if process.returncode != 0:
+        raise ChildProcessError(said.decode())
+    took_s, grown_bytes = json.loads(out.splitlines()[-1])
     return float(took_s), float(grown_bytes)

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc.aio
 import psutil
 
-from control_plane.client import ApiError, AsyncClient, calls
+from control_plane.client import AsyncClient, ClientError, calls
 from control_plane.client.calls import DeploymentSpec, ServerSpec
 
 FLEET = "default"
@@ -141,30 +141,37 @@ async def _answers(server: DevServer) -> None:
 
 
 async def _first_token(file: Path, process: psutil.Popen) -> str:
-    while not file.exists():
+    while not (text := _text_of(file)):
         if process.poll() is not None:
             raise ChildProcessError(f"the control plane ended with code {process.returncode}")
         await asyncio.sleep(0.05)
-    return file.read_text().strip()
+    return text.strip()
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 async def _register(
     client: AsyncClient, models: Mapping[str, Path], servers: Sequence[DevServer]
 ) -> None:
     await _until_ready(client)
-    for name, base_path in models.items():
-        await client.send(calls.add_model(name, str(base_path)))
-        await client.send(calls.scan(name))
-        spec = DeploymentSpec(VERSIONS, {"stable": 1}, force=True)
-        await client.send(calls.deploy(FLEET, name, spec))
+    await asyncio.gather(*(_deploy(client, name, path) for name, path in models.items()))
     for server in servers:
-        spec_ = ServerSpec(server.address, name=server.name, take_over=True, flags=_FLAGS)
-        await client.send(calls.add_server(FLEET, spec_))
+        spec = ServerSpec(server.address, name=server.name, take_over=True, flags=_FLAGS)
+        await client.send(calls.add_server(FLEET, spec))
+
+
+async def _deploy(client: AsyncClient, name: str, base_path: Path) -> None:
+    await client.send(calls.add_model(name, str(base_path)))
+    await client.send(calls.scan(name))
+    spec = DeploymentSpec(VERSIONS, {"stable": 1}, force=True)
+    await client.send(calls.deploy(FLEET, name, spec))
 
 
 async def _until_ready(client: AsyncClient) -> None:
     while True:
-        with suppress(Exception):
+        with suppress(ClientError):
             await client.send(calls.ready())
             return
         await asyncio.sleep(0.05)
@@ -189,6 +196,3 @@ def cpu_s(process: psutil.Process) -> float:
 def clock_s() -> float:
     """Return a time to measure spans with."""
     return time.perf_counter()
-
-
-__all__ = ["ApiError"]

@@ -101,6 +101,6 @@ async def _promotion(ours: ControlPlane, probes: BareServers, version: int) -> f
         await probes.until(MODEL, version, _PROBE_S)
         took = clock_s() - started
         rollout = (await answered)["rollout"]
-        while (await ours.client.send(calls.rollout(rollout["id"])))["live"]:
+        while (await ours.client.send(calls.rollout(rollout["id"])))["live"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return took

@@ -9,7 +9,7 @@ import httpx
 
 from bench import bare_route
 from bench.processes import ControlPlane, control_plane, dev_servers, free_port, make_models, python
-from bench.table import Row, faster, middle, seconds
+from bench.table import Row, faster, middle
 
 ROUNDS = 6
 SPAN_S = 2.0
@@ -24,7 +24,7 @@ async def measure(home: Path) -> list[Row]:
         control_plane(home, models, servers) as ours,
     ):
         headers = {"Authorization": f"Bearer {ours.token}"}
-        body = httpx.get(f"{ours.url}{_PATH}", headers=headers).raise_for_status().text
+        body = await _body(f"{ours.url}{_PATH}", headers)
         port = free_port()
         module = ("-m", "bench.bare_route", str(ours.database), str(port), body)
         with python(home / "bare.log", *module):
@@ -60,6 +60,11 @@ async def _loaded(address: str, path: str, token: str) -> dict[str, float]:
     return dict(json.loads(out))
 
 
+async def _body(url: str, headers: dict[str, str]) -> str:
+    async with httpx.AsyncClient(headers=headers) as client:
+        return (await client.get(url)).raise_for_status().text
+
+
 async def _until_same(bare: str, body: str, headers: dict[str, str]) -> None:
     async with httpx.AsyncClient(headers=headers) as client:
         while True:
@@ -71,6 +76,3 @@ async def _until_same(bare: str, body: str, headers: dict[str, str]) -> None:
             if answer.raise_for_status().text != body:
                 raise ValueError("the bare route answers something else")
             return
-
-
-__all__ = ["measure", "seconds"]

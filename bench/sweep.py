@@ -23,6 +23,7 @@ from bench.processes import (
     make_models,
 )
 from bench.table import Row, faster, middle, seconds, smaller
+from control_plane import telemetry
 from control_plane.bootstrap import clock
 from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.serving.client import GrpcModelServer
@@ -36,6 +37,7 @@ MOST_BYTES = 150e6
 
 async def measure(home: Path) -> list[Row]:
     """Measure the steady process first, then its loop alone."""
+    telemetry.configure_logging("error", "json")
     models = make_models(home / "models", MODELS)
     async with dev_servers(home, "dev", SERVERS, models) as servers, BareServers(servers) as bare:
         async with control_plane(home, models, servers) as ours:
@@ -88,7 +90,7 @@ async def _loop(database: Path, servers: Sequence[DevServer]) -> AsyncIterator[R
     loop = Reconciler(db, GrpcModelServer, clock, Options(holder="bench"))
     await loop.start()
     try:
-        while not _all_seen(loop, servers):
+        while not _all_seen(loop, servers):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         yield loop
     finally:
