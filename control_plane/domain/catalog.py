@@ -78,6 +78,7 @@ class Model:
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    default_strategy: str = ""  # of promotions that name none; "": `direct`
     rv: int = 1  # grows with every change; the ETag
 
 

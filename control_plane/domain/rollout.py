@@ -35,16 +35,21 @@ class Phase(enum.StrEnum):
 
 
 class StepName(enum.StrEnum):
-    """What a step brings every server of its set to."""
+    """What a step brings the servers of its set to, or what it waits for."""
 
     LOAD = "load"  # old and new versions loaded, labels as before
+    CANARY = "canary"  # as load, but one label for trying out is where it will be after
+    BAKE = "bake"  # time passes
+    GATE = "gate"  # a verdict is waited for
+    APPROVE = "approve"  # people are waited for
     PROMOTE = "promote"  # old and new versions loaded, labels as after
+    DRAIN = "drain"  # time passes before anything is dropped
     RETIRE = "retire"  # versions and labels as after: what is not kept is dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One part of a rollout; `servers` is fixed when it starts."""
+    """One part of a rollout; `servers` is fixed when it starts, `spec` when the rollout does."""
 
     name: StepName
     phase: Phase = Phase.PENDING
@@ -52,6 +57,12 @@ class Step:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)  # per server: sentence, reached
+    spec: Mapping[str, Any] = field(default_factory=dict)  # JSON: what the strategy says of it
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has started, and so counts for what its servers serve."""
+        return self.started_at is not None or self.phase is not Phase.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,8 @@ class Rollout:
     ended_at: datetime | None = None
     superseded_by: str = ""
     error: str = ""  # TensorFlow Serving's own text where a load failed
+    strategy: str = "direct"
+    strategy_number: int = 0  # the edit of it that is followed; 0: the built-in one
     rv: int = 1
 
     @property
@@ -85,7 +98,6 @@ class Rollout:
 
     @property
     def moved(self) -> bool:
-        """Whether labels may have moved: the step that moves them has started."""
-        return any(
-            one.name is StepName.PROMOTE and one.phase is not Phase.PENDING for one in self.steps
-        )
+        """Whether labels may have moved: a step that moves one has started."""
+        movers = (StepName.CANARY, StepName.PROMOTE)
+        return any(one.name in movers and one.phase is not Phase.PENDING for one in self.steps)

@@ -200,7 +200,7 @@ def _step_document(step: Step) -> dict[str, Any]:
     times = {"started_at": step.started_at, "ended_at": step.ended_at}
     plain = {"name": step.name.value, "phase": step.phase.value, "servers": list(step.servers)}
     written = {name: at and at.isoformat() for name, at in times.items()}
-    return {**plain, **written, "evidence": dict(step.evidence)}
+    return {**plain, **written, "evidence": dict(step.evidence), "spec": dict(step.spec)}
 
 
 def _step(document: Mapping[str, Any]) -> Step:
@@ -210,6 +210,7 @@ def _step(document: Mapping[str, Any]) -> Step:
         phase=Phase(document["phase"]),
         servers=tuple(document["servers"]),
         evidence=document["evidence"],
+        spec=document.get("spec", {}),
         **{name: at and datetime.fromisoformat(at) for name, at in times.items()},
     )
 

@@ -133,6 +133,7 @@ class ModelRow(Row):
     description: Mapped[str]
     owner: Mapped[str]
     tags: Mapped[dict[str, Any]]
+    default_strategy: Mapped[str] = mapped_column(Text, server_default="")
     rv: Mapped[int]
 
 
@@ -274,6 +275,8 @@ class RolloutRow(Row):
     ended_at: Mapped[datetime | None]
     superseded_by: Mapped[str]
     error: Mapped[str]
+    strategy: Mapped[str] = mapped_column(Text, server_default="direct")
+    strategy_number: Mapped[int] = mapped_column(BigInteger, server_default="0")
     rv: Mapped[int]
     __table_args__ = (Index(None, "created_at", "id"), Index(None, "fleet", "created_at"))
 
@@ -298,6 +301,17 @@ class LiveRolloutRow(Row):
     rollout: Mapped[str] = mapped_column(
         NAME, ForeignKey("rollouts.id", ondelete="CASCADE"), index=True
     )
+
+
+class StrategyRow(Row):
+    """What a strategy was from some edit to the next; without a document, it was deleted."""
+
+    __tablename__ = "strategies"
+    name: Mapped[Key]
+    number: Mapped[NumberKey]
+    document: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
 
 
 class VerificationRow(Row):
