@@ -6,6 +6,7 @@ half_plus_two/1 2 3   x -> y = x/2 + 2, x/2 + 102, x/2 + 202: the answer names i
 scaled/1              x and scale, both double -> y = scale * (x/2 + 2)
 two_signatures/1      serving_default (x/2 + 2) and times_three (3x)
 sentiment/1           words [-1, -1] string, nwords [-1] int32 -> classes_id, labels, softmax
+perturbed/1           sentiment with another weight: every answer that is no tie is the opposite
 warmed_up/1           half_plus_two with a valid assets.extra/tf_serving_warmup_requests
 every_type/1          a scalar of unknown rank, int64, bool and bytes in and out
 stateless/1           no variables at all: x -> y = 2x
@@ -46,9 +47,9 @@ def scaled() -> Any:
     return module
 
 
-def sentiment() -> Any:
+def sentiment(weight: float = 1.0) -> Any:
     module = tf.Module()
-    module.weight = tf.Variable(1.0)
+    module.weight = tf.Variable(weight)
 
     def classify(words: Any, nwords: Any) -> dict[str, Any]:
         real = tf.sequence_mask(nwords, tf.shape(words)[1], dtype=tf.float32)
@@ -120,6 +121,7 @@ def make(models: Path) -> None:
         save(line(0.5, offset), models / "half_plus_two" / str(version))
     save(scaled(), models / "scaled" / "1")
     save(sentiment(), models / "sentiment" / "1")
+    save(sentiment(-1.0), models / "perturbed" / "1")
     save(every_type(), models / "every_type" / "1")
     save(stateless(), models / "stateless" / "1")
     half, triple = line(0.5, 2.0), line(3.0, 0.0)
