@@ -308,7 +308,7 @@ def _await(view: View, want: Want, _held: ModelConfig) -> ModelAction | None:
         if one is not None and one.state in (State.LOADING, State.UNLOADING):
             until = one.since + traits.load_budget_s
             if now > until:
-                why = f"{view.name} {version} is {one.state.name} for {now - one.since:.0f} s"
+                why = f"{view.name} {version} is {one.state.name} for {_too_long(view)}"
                 return Blocked(Cause.LOAD_OVERDUE, why)
             return Wait(f"{view.name} {version} is {one.state.name}", until)
         return _unmoved(view, version, one)
@@ -370,9 +370,13 @@ def _unloading(view: View, left: list[int]) -> ModelAction:
 
 def _stuck(view: View, version: int) -> str:
     one = view.seen[version]
-    since_s = view.ground.now - one.since
-    shown = f"{view.name} {version} is {one.state.name} for {since_s:.0f} s though it was dropped"
+    shown = f"{view.name} {version} is {one.state.name} for {_too_long(view)} though it was dropped"
     return f"{shown}: a request holds it, or the server has lost track of it and needs a restart"
+
+
+def _too_long(view: View) -> str:
+    """The same words for as long as it lasts, so that nobody writes them down again."""
+    return f"more than {view.ground.traits.load_budget_s:.0f} s"
 
 
 def _list(versions: frozenset[int] | set[int]) -> str:

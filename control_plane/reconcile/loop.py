@@ -204,6 +204,8 @@ class Reconciler:
         if not after.phase.live:
             del self._evidence_at[name]
             return None
+        if _stage(after) != _stage(live.rollout):
+            return 0.0
         left_s = (after.deadline_at - now).total_seconds()
         return min(max(left_s, 1.0), self._options.resync_s)
 

@@ -21,7 +21,7 @@ from control_plane.domain.planner import plan_server, reload_timeout_s
 from control_plane.domain.record import to_json
 from control_plane.domain.signature import Signatures, from_json
 from control_plane.domain.standing import Standpoint
-from control_plane.domain.state import Able, ReloadAnswer, State
+from control_plane.domain.state import Able, State
 from control_plane.reconcile import observe
 from control_plane.reconcile.assignments import Desired, assignment, owner_label
 from control_plane.reconcile.news import Reporter
@@ -180,6 +180,8 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
         world.desired.doubt(it.server.fleet)
         world.nudge(it.key)
         return _planned(world, it)
+    if not world.leadership.may_push(it.server.fleet):  # the commit took too long
+        return _planned(world, it)
     it.observed = known
     call = asyncio.create_task(_call(world, it, push, intent))
     it.calls.add(call)
@@ -193,12 +195,9 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
 
 async def _call(world: World, it: Tracked, push: Reload, intent: Intent) -> None:
     """Send it and keep the answer for the next look; a new name holds the call for its load."""
-    if not world.leadership.may_push(it.server.fleet):
-        answer = ReloadAnswer("CANCELLED", "not sent: the lease ran out")
-    else:
-        timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
-        owner = it.assignment.owner if it.assignment else ""
-        answer = await it.client.reload(push.config, push.marker, owner, timeout_s=timeout_s)
+    timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
+    owner = it.assignment.owner if it.assignment else ""
+    answer = await it.client.reload(push.config, push.marker, owner, timeout_s=timeout_s)
     now = world.now()
     it.answers.append(replace(intent, answer=answer, answered_at=now))
     told = Reporter(it.server, world.clock())

@@ -1,7 +1,5 @@
 """What a look asks of a server in the situation that it is in, and learning from the answer."""
 
-from math import ceil
-
 from control_plane.domain import evidence
 from control_plane.domain.action import Converged, Reload
 from control_plane.domain.assignment import Traits
@@ -13,22 +11,35 @@ from control_plane.reconcile.world import Tracked, World
 
 Labels = tuple[tuple[str, str], ...]  # model and label
 FRESH_S = 0.1  # how long a look at a steady server is good for
+NOTHING = Questions((), (), (), full=False)
 MOST_LOOKS = 3  # in a row: one that lost the marker is followed by a full one
 
 
 async def see(world: World, it: Tracked) -> None:
     """Look at a server and learn from it; look again, fully, if the look raised a doubt."""
     _hear(it)
+    waiting, it.sweeps = it.sweeps, []
+    if it.observed.reachable or await _dial(world, it):
+        await _look(world, it, sweep=bool(waiting))
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
+
+
+async def _look(world: World, it: Tracked, *, sweep: bool) -> None:
     for _ in range(MOST_LOOKS):
-        waiting, it.sweeps = it.sweeps, []
-        asked = _questions(world, it, sweep=bool(waiting))
-        look = await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s)
-        learn(it, look)
-        for one in waiting:
-            if not one.done():
-                one.set_result(None)
+        asked = _questions(world, it, sweep=sweep)
+        learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
         if not it.observed.reachable or it.observed.looked_at > 0:
             return
+
+
+async def _dial(world: World, it: Tracked) -> bool:
+    """Ask one thing of a server that did not answer, before everything is asked."""
+    one = await observe.look(it.client, NOTHING, world.now(), world.options.rpc_timeout_s)
+    if not one.reachable:
+        learn(it, one)
+    return one.reachable
 
 
 def seen_just_now(world: World, it: Tracked) -> bool:
@@ -118,11 +129,10 @@ def _moving(world: World, it: Tracked) -> set[str]:
 
 def _slice(world: World, it: Tracked, names: set[str]) -> set[str]:
     """The models whose turn it is, so that all have theirs once in `sweep_s`."""
-    options, now = world.options, world.now()
-    if not names or now - it.sliced_at < options.observe_interval_s * 0.9:
+    now, sweep_s = world.now(), world.options.sweep_s
+    due = min(int((now - it.sliced_at) / sweep_s * len(names)), len(names))
+    if due == 0:
         return set()
-    it.sliced_at = now
-    count = ceil(len(names) * options.observe_interval_s / options.sweep_s)
     ordered, begin = sorted(names), it.slice % len(names)
-    it.slice = begin + count
-    return set((ordered + ordered)[begin : begin + count])
+    it.slice, it.sliced_at = begin + due, now
+    return set((ordered + ordered)[begin : begin + due])
