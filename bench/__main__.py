@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import imports, promote, resolve, sweep
+from bench import imports, promote, replay, resolve, sweep
 from bench.table import Row, render
 
 Measure = Callable[[Path], Coroutine[None, None, list[Row]]]
@@ -17,6 +17,7 @@ ROWS: Mapping[str, Measure] = {
     "b": resolve.measure,
     "c": promote.measure,
     "de": sweep.measure,
+    "r": replay.measure,
 }
 
 
@@ -35,7 +36,7 @@ def main() -> int:
 
 def _wanted() -> set[str]:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", default="a,b,c,d,e", help="which, separated by commas")
+    parser.add_argument("--rows", default="a,b,c,d,e,r", help="which, separated by commas")
     return set(parser.parse_args().rows.split(","))
 
 
