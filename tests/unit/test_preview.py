@@ -1,4 +1,4 @@
-"""A plan says what will be sent: the preview against tables, and against the dev server's machine."""
+"""A plan says what will be sent: tables, and the preview against the dev server's machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,29 +97,36 @@ versions = st.frozensets(st.integers(1, 3), min_size=1)
 
 
 @st.composite
-def deployments(draw: st.DrawFn, model: str) -> Deployment | None:
+def deployments(draw: st.DrawFn, model: str, *, labelled: bool) -> Deployment | None:
     if draw(st.integers(0, 3)) == 0:
         return None
     held = draw(versions)
-    labels = {"stable": draw(st.sampled_from(sorted(held)))}
+    some = st.sampled_from(sorted(held))
+    labels = {"stable": draw(some)} if labelled or draw(st.booleans()) else {}
     if draw(st.booleans()):
-        labels["canary"] = draw(st.sampled_from(sorted(held)))
+        labels["canary"] = draw(some)
     return Deployment(model, held, labels)
 
 
-states = st.fixed_dictionaries({name: deployments(name) for name in MODELS})
+def states(*, labelled: bool) -> st.SearchStrategy[State]:
+    return st.fixed_dictionaries({name: deployments(name, labelled=labelled) for name in MODELS})
 
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[Kind, Head, State]:
-    """What a fleet serves, and a change of it that a request may ask for."""
-    head = {name: one for name, one in draw(states).items() if one is not None}
-    kind = draw(st.sampled_from((Kind.DEPLOY, Kind.PROMOTE, Kind.ROLLBACK)))
-    if kind is not Kind.ROLLBACK or not head:
-        after = draw(states)
-        moving = draw(st.sets(st.sampled_from(MODELS), min_size=1))
-        return Kind.DEPLOY, head, {n: after[n] for n in moving if head.get(n) != after[n]}
-    name = draw(st.sampled_from(sorted(head)))
+    """What a fleet serves, and a change of it that a request may ask for.
+
+    Several models at once move only where labels stand already: on a server without any, the
+    versions that load race for the marker.
+    """
+    kind = draw(st.sampled_from((Kind.PROMOTE, Kind.ROLLBACK, Kind.RESTORE)))
+    some = states(labelled=kind is Kind.RESTORE)
+    head = {name: one for name, one in draw(some).items() if one is not None}
+    after, name = draw(some), draw(st.sampled_from(sorted(head) or ["a"]))
+    if kind is Kind.RESTORE and head:
+        return kind, head, {n: one for n, one in after.items() if head.get(n) != one}
+    if kind is not Kind.ROLLBACK or name not in head:
+        return Kind.PROMOTE, head, {name: after[name]} if head.get(name) != after[name] else {}
     labels = {**head[name].labels, "stable": draw(st.integers(1, 3))}
     kept = draw(versions) & head[name].versions
     return kind, head, {name: Deployment(name, kept | frozenset(labels.values()), labels)}
