@@ -49,6 +49,7 @@ class Assignment:
     models: Mapping[str, Want]
     owner: str  # our owner marker's name
     taken_over: bool = True
+    taken_over_at: float = 0.0  # POSIX seconds: when somebody last said so
     has_revisions: bool = True  # a database that knows servers but no revisions pushes nothing
     may_empty: bool = False  # a revision undeployed the last model
     traits: Traits = field(default_factory=Traits)

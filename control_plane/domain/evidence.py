@@ -342,7 +342,7 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
         dropped=dropped,
         foreign=False,
         marker_gone=False,
-        other_writer=False,
+        other_writer_since=0.0,
         refusal=None,
     )
     returned = intent.answer is not None and intent.answer.code in RETURNED
@@ -352,14 +352,17 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
 
 def _see_owner(observed: Observed, look: Look) -> Observed:
     """Our owner marker beside a digest that is not ours: another writer, or an old database."""
-    if observed.verified or observed.intent or not look.full:
-        return replace(observed, other_writer=observed.other_writer and observed.verified is None)
+    if observed.verified:
+        return replace(observed, other_writer_since=0.0)
+    if observed.intent or not look.full:
+        return observed
     owned = any(
         isinstance(answer, Resolved | Dangling)
         for (_, label), answer in look.markers.items()
         if label.startswith("_cp_owner_")
     )
-    return replace(observed, other_writer=owned)
+    since = observed.other_writer_since or look.at
+    return replace(observed, other_writer_since=since if owned else 0.0)
 
 
 def sent(

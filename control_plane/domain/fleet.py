@@ -56,6 +56,7 @@ class Server:
     created_at: datetime
     rest_address: str = ""
     taken_over: bool = False
+    taken_over_at: datetime | None = None  # when somebody last said so
     memory_bytes: int | None = None
     flags: ServerFlags = field(default_factory=ServerFlags)
     rv: int = 1

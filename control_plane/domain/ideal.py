@@ -47,7 +47,7 @@ def timeless(observed: Observed) -> Observed:
         foreign=observed.foreign,
         restarted_at=1.0 if observed.restarted_at else 0.0,
         marker_gone=observed.marker_gone,
-        other_writer=observed.other_writer,
+        other_writer_since=observed.other_writer_since,
         wedged=observed.wedged,
         refusal=replace(refusal, at=0.0) if refusal else None,
         failures={

@@ -108,7 +108,7 @@ class Observed:
     restarted_at: Instant = 0.0
     quiet_since: Instant = 0.0  # no status and no label has changed since
     marker_gone: bool = False  # the marker's version is not loaded any more
-    other_writer: bool = False  # owner marker without a digest of ours
+    other_writer_since: Instant = 0.0  # first look with our owner marker and no digest of ours
     wedged: str = ""  # the server's words when only a restart helps
     refusal: Refusal | None = None
     added: Times = field(default_factory=dict)  # when a push that adds it was sent

@@ -90,9 +90,10 @@ def _may_not(assignment: Assignment, observed: Observed, now: Instant) -> Wait |
         return Blocked(Cause.WEDGED, f"restart the server: it answers {observed.wedged!r}")
     if observed.intent:
         return _open(observed, observed.intent, assignment.traits, now)
-    if observed.other_writer:
+    if observed.other_writer_since > assignment.taken_over_at:
         why = "our marker stands beside a config that is not ours: another control plane writes, "
-        return Blocked(Cause.OTHER_WRITER, why + "or this database is an old copy")
+        why += "or this database is an old copy; if it is the right one, `tfsctl server take-over`"
+        return Blocked(Cause.OTHER_WRITER, why)
     return _unsettled(assignment, observed, now)
 
 

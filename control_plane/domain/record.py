@@ -37,7 +37,7 @@ _PLAIN = (
     "restarted_at",
     "quiet_since",
     "marker_gone",
-    "other_writer",
+    "other_writer_since",
     "wedged",
 )
 

@@ -92,6 +92,7 @@ def assignment(desired: Desired, server: Server, elsewhere: Elsewhere, owner: st
         models=models,
         owner=owner,
         taken_over=desired.may_push(server),
+        taken_over_at=server.taken_over_at.timestamp() if server.taken_over_at else 0.0,
         has_revisions=desired.fleet.head > 0,
         may_empty=desired.fleet.head > 0 and not models,
         traits=traits(server.flags, opaque=desired.fleet.storage == "opaque"),

@@ -116,13 +116,15 @@ async def add_server(
     name = check_name("name", request.name or default_name(host, port))
     async with db.begin() as s:
         home = await store.lock_fleet(s, fleet)
+        taken_over = request.take_over or home.take_over == "always"
         server = Server(
             fleet=fleet,
             name=name,
             address=request.address,
             created_at=now,
             rest_address=request.rest_address,
-            taken_over=request.take_over or home.take_over == "always",
+            taken_over=taken_over,
+            taken_over_at=now if taken_over else None,
             memory_bytes=request.memory_bytes,
             flags=request.flags,
         )
@@ -144,13 +146,18 @@ async def change_server(
     event: Event,
     commit: Commit[Server],
 ) -> Server:
-    """Change a server's fields; `key` is its fleet and name, `event` says who and when."""
+    """Change a server's fields; `key` is its fleet and name, `event` says who and when.
+
+    Taking over what was taken over says that this control plane is the one to write there.
+    """
     if changes.get("rest_address"):
         _address("rest_address", changes["rest_address"])
     async with db.begin() as s:
-        before = await store.server(s, *key)
-        saved = await store.save_server(s, replace(before, **changes), expected_rv)
-        taken = saved.taken_over and not before.taken_over
+        after = replace(await store.server(s, *key), **changes)
+        taken = bool(changes.get("taken_over"))
+        if taken:
+            after = replace(after, taken_over_at=event.at)
+        saved = await store.save_server(s, after, expected_rv)
         kind = EventKind.SERVER_TAKEN_OVER if taken else EventKind.SERVER_CHANGED
         data = _told({name: value for name, value in changes.items() if name != "flags"})
         await journal.append(s, replace(event, kind=kind, fleet=key[0], server=key[1], data=data))

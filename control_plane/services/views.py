@@ -224,7 +224,7 @@ def _status(sight: Sight, server: Server, seen: Observed) -> str:
         return "wedged"
     if any(one.state in _MOVING for one in seen.statuses()):
         return "busy"
-    if seen.foreign or seen.other_writer:
+    if seen.foreign or seen.other_writer_since:
         return "drifted"
     good = all(serves(sight, server.name, head) for head in sight.heads.values())
     return "ready" if good else "converging"

@@ -201,6 +201,7 @@ class ServerRow(Row):
     created_at: Mapped[datetime]
     rest_address: Mapped[str]
     taken_over: Mapped[bool]
+    taken_over_at: Mapped[datetime | None]
     memory_bytes: Mapped[int | None]
     flags: Mapped[dict[str, Any]]
     last_seen_at: Mapped[datetime | None]

@@ -106,6 +106,7 @@ def _fleets() -> None:
         *_texts("address", "rest_address"),
         _time("created_at"),
         sa.Column("taken_over", sa.Boolean(), nullable=False),
+        _time("taken_over_at", nullable=True),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=True),
         _document("flags"),
         _time("last_seen_at", nullable=True),

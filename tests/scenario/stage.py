@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from control_plane.domain.catalog import Model
 from control_plane.domain.errors import ControlPlaneError
-from control_plane.domain.events import Event
+from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.promotion import DeployRequest, PromoteRequest, RollbackRequest
 from control_plane.domain.rollout import Phase, Rollout
@@ -154,13 +154,34 @@ class Stage:
         """Start a server and register it."""
         made = self.servers[name] = DevServer(name, self.home, flags)
         made.start()
-        request = ServerRequest(made.address, name, take_over=take_over, flags=TOLD)
+        await self.register(name, take_over=take_over)
+        self.clients[name] = GrpcModelServer(made.address)
+        return made
+
+    async def register(self, name: str, *, take_over: bool = True) -> None:
+        """Register a server that runs."""
+        address = self.servers[name].address
+        request = ServerRequest(address, name, take_over=take_over, flags=TOLD)
         await fleets.add_server(
             self.db, FLEET, request, actor="test", now=now(), commit=nothing_more
         )
-        self.clients[name] = GrpcModelServer(made.address)
         self.nudge()
-        return made
+
+    async def forget(self, name: str) -> None:
+        """Remove a server; its process goes on."""
+        event = Event(EventKind.SERVER_REMOVED, now(), "test")
+        await fleets.remove_server(
+            self.db, (FLEET, name), expected_rv=None, event=event, commit=nothing_more
+        )
+        self.nudge()
+
+    async def take_over(self, name: str) -> None:
+        """Say that a server is ours to write to."""
+        changes, event = {"taken_over": True}, Event(EventKind.SERVER_CHANGED, now(), "test")
+        await fleets.change_server(
+            self.db, (FLEET, name), changes, expected_rv=None, event=event, commit=nothing_more
+        )
+        self.nudge()
 
     async def move(self, name: str) -> DevServer:
         """Start the server anew at another address, and say so; the old process goes on."""

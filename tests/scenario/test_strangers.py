@@ -39,3 +39,18 @@ async def test_a_server_that_moves_to_another_address_is_followed(stage: Stage) 
     await stage.move("a")
     old.kill()
     await stage.answers("a", "half_plus_two", 1)
+
+
+async def test_a_server_that_comes_back_to_us_is_asked_about_and_then_taken_over(
+    stage: Stage,
+) -> None:
+    await stage.model("half_plus_two", 1)
+    await stage.server("a")
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    await stage.forget("a")
+    await stage.register("a")
+    await stage.settles("a", Status.DRIFTED)
+    await stage.take_over("a")
+    await stage.settles("a", Status.READY)
+    assert await stage.label("a", "half_plus_two") == Resolved(1)

@@ -147,9 +147,9 @@ def test_our_owner_marker_without_our_digest_means_another_writer() -> None:
     place = {("m", OWNER): Resolved(1)}
     alien = strange({"m": {1: State.AVAILABLE}})
     found = learn(alien, Look(NOW + 1, markers=place, full=True))
-    assert found.other_writer
+    assert found.other_writer_since == NOW + 1
     nobody = learn(alien, Look(NOW + 1, markers={("m", OWNER): Absent()}, full=True))
-    assert not nobody.other_writer
+    assert not nobody.other_writer_since
 
 
 def test_a_version_that_leaves_the_config_counts_as_dropped_from_its_verification_on() -> None:

@@ -292,9 +292,16 @@ def test_markers_stand_on_a_labelled_available_version_that_stays() -> None:
 
 
 def test_our_owner_marker_beside_a_foreign_digest_stops_everything() -> None:
-    action = plan(
-        assigned(m=want("m", 1, 2)), replace(ONE, verified=None, other_writer=True)
-    ).action
+    ours, doubted = assigned(m=want("m", 1, 2)), replace(ONE, verified=None, other_writer_since=NOW)
+    action = plan(ours, doubted).action
     assert isinstance(action, Blocked)
     assert action.cause is Cause.OTHER_WRITER
     assert OWNER.startswith("_cp_owner_")
+
+
+def test_a_person_says_which_of_two_writers_is_the_right_one() -> None:
+    ours, doubted = assigned(m=want("m", 1, 2)), replace(ONE, verified=None, other_writer_since=NOW)
+    told = plan(replace(ours, taken_over_at=NOW + 1), doubted).action
+    assert not isinstance(told, Blocked)
+    again = replace(doubted, other_writer_since=NOW + 2)
+    assert isinstance(plan(replace(ours, taken_over_at=NOW + 1), again).action, Blocked)

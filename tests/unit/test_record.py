@@ -81,7 +81,7 @@ observations = st.builds(
     restarted_at=instants,
     quiet_since=instants,
     marker_gone=st.booleans(),
-    other_writer=st.booleans(),
+    other_writer_since=instants,
     wedged=names,
     refusal=st.none() | st.builds(Refusal, digest=names, text=names, count=numbers, at=instants),
     added=by_version(instants),
