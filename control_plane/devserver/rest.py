@@ -5,6 +5,7 @@ case of a path does not matter, except that `:predict` and its like are known in
 and that `/METADATA` is status.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ _URI = re.compile(
 )
 _ORIGIN = re.compile("https?://")
 _MAX_VERSION = 2**63 - 1
+_MAX_DIGITS = len(str(_MAX_VERSION))
 _JSON, _TEXT, _HTML = "application/json", "text/plain", "text/html"
 _HTTP = {
     Code.OK: 200,
@@ -117,7 +119,7 @@ class Rest:
         except _Unread as refusal:
             return Reply(_HTTP[refusal.code])
         except Refusal as refusal:
-            return Reply(_HTTP[refusal.code], wire.dumps({"error": refusal.message}))
+            return Reply(_HTTP[refusal.code], json.dumps({"error": refusal.message}).encode())
 
     def _answer(self, request: Request, found: re.Match[str] | None, model: str) -> bytes:
         if request.method == "OPTIONS":
@@ -142,7 +144,7 @@ class Rest:
     def _predicted(self, spec: Any, body: bytes) -> bytes:
         """Resolve the version twice, as the real server does: to read the JSON, and to run."""
         try:
-            document = wire.loads(body)
+            document = _document(body)
             request, layout = wire.predict_request(document, self._answers.signatures(spec))
             request.model_spec.MergeFrom(spec)
             response = self._answers.predict(request)
@@ -160,10 +162,17 @@ class Rest:
         return b'{"model_spec": %b, "metadata": {"%b": %b}}' % (named, SIGNATURES.encode(), listed)
 
 
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        return wire.loads(body)
+    except ValueError as error:  # a number with more digits than are ever read
+        raise Refusal(Code.INVALID_ARGUMENT, f"JSON Parse error: {error}") from None
+
+
 def _spec(model: str, found: re.Match[str]) -> Any:
     spec = stubs.ModelSpec(name=model)
     if version := found["version"]:
-        if int(version) > _MAX_VERSION:
+        if len(version.lstrip("0")) > _MAX_DIGITS or int(version) > _MAX_VERSION:
             message = f"Failed to convert version: {version} to numeric."
             raise _Unread(Code.INVALID_ARGUMENT, message)
         spec.version.value = int(version)

@@ -131,8 +131,21 @@ def test_bodies_that_do_not_fit_are_refused_in_the_words_of_the_json_reader(
 ) -> None:
     status, answer = rest.post(f"/v1/models/{NAME}:predict", document)
     assert (status, error in answer["error"]) == (400, True)
-    status, _, text = rest.raw("POST", f"/v1/models/{NAME}:predict", b"{")
-    assert (status, "JSON Parse error" in json.loads(text)["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", "JSON Parse error"),
+        (b"{", "JSON Parse error"),
+        (b"[1]", "Is not object"),
+        (b'{"instances": [' + b"1" * 5000 + b"]}", "JSON Parse error"),
+        (b'{"instances": ["\\ud800"]}', "is not of expected type: float"),
+    ],
+)
+def test_bodies_that_are_no_documents_are_refused(rest: Rested, body: bytes, error: str) -> None:
+    status, _, text = rest.raw("POST", f"/v1/models/{NAME}:predict", body)
+    assert (status, error in json.loads(text)["error"]) == (400, True)
 
 
 def test_words_go_in_and_come_out_as_text(rest: Rested) -> None:
@@ -185,7 +198,9 @@ def test_what_the_http_server_itself_refuses_is_a_page(rest: Rested) -> None:
     for path, status in (("/", 404), ("//v1/models", 404), ("/v1/models/%zz", 400)):
         answered = rest.raw("GET", path)
         assert answered[:2] == (status, "text/html"), path
-    assert rest.raw("GET", f"/v1/models/m/versions/{2**64}") == (400, "application/json", "")
+    for version in (2**63, "1" * 5000):
+        refused = rest.raw("GET", f"/v1/models/m/versions/{version}")
+        assert refused == (400, "application/json", "")
     assert rest.raw("OPTIONS", "/v1/models/m", Origin="http://a.example")[0] == 200
     assert rest.raw("POST", "/v1/models/m:predict", b"x", **{"Transfer-Encoding": "gzip"})[0] == 411
 
