@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 import control_plane
 from control_plane import telemetry, upkeep
@@ -78,7 +78,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     listener = listen(settings.host, settings.port)
     told_to_end = asyncio.Event()
     async with _composed(settings, told_to_end.set) as app:
-        server = uvicorn.Server(_server_config(app, settings))
+        server = _Server(_server_config(app, settings), app.state.running.feed.close)
         ended = asyncio.create_task(_serve_until(server, listener, told_to_end))
         try:
             while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
@@ -89,6 +89,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             server.should_exit = True
             await ended
             log.info("control plane ended")
+
+
+class _Server(uvicorn.Server):
+    """Lets go of open event streams before it waits for requests to end."""
+
+    def __init__(self, config: uvicorn.Config, let_go: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._let_go = let_go
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what would not end by itself, then as ever."""
+        await self._let_go()
+        await super().shutdown(sockets)
 
 
 async def _serve_until(
@@ -139,7 +152,7 @@ async def _serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncIterator[ASGIApp]:
+async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncIterator[FastAPI]:
     """Open everything in order, and close it in the opposite one."""
     upkeep.make_home(settings)
     with files.hold(settings.url):
