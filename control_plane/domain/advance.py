@@ -1,21 +1,34 @@
 """Decides how a rollout goes on: `advance(rollout, facts, now)`.
 
-A step ends when every server that counts has reached it; only then the next one starts. Servers
-that do not answer are not failures: up to `max_unavailable` become laggards, the rest are waited
-for. A rollback goes on without whatever stands in its way, and is turned back only when the
-version that it goes to cannot be loaded anywhere.
+A step ends when every server that counts has reached it, and whatever else it waits for is there;
+only then the next one starts. Servers that do not answer are not failures: up to `max_unavailable`
+become laggards, the rest are waited for. A rollback goes on without whatever stands in its way, and
+is turned back only when the version that it goes to cannot be loaded anywhere.
 """
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from control_plane.domain.awaited import awaited, noted
 from control_plane.domain.events import Event, EventKind
+from control_plane.domain.gate import Ruling, Verdict
+from control_plane.domain.hook import Stand
+from control_plane.domain.moments import held
+from control_plane.domain.reach import Count, Facts, Reach, ServerFact
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout, Step, StepName
-from control_plane.domain.steps import DOING, StepTarget, desired_models, started, step_key
+from control_plane.domain.steps import (
+    DOING,
+    STILL,
+    StepTarget,
+    covered,
+    desired_models,
+    started,
+    step_key,
+    stepped,
+)
 
 __all__ = [
     "Facts",
@@ -32,35 +45,6 @@ __all__ = [
 ]
 
 LOOP_ACTOR: Final = "control-plane"  # who writes what no person asked for
-
-
-class Reach(enum.StrEnum):
-    """How far a server is with the current step."""
-
-    REACHED = "reached"  # observed there, all models of the rollout
-    MOVING = "moving"  # on its way, or not looked at yet
-    FAILED = "failed"  # a wanted version failed to load, or cannot answer, and is not tried again
-    BLOCKED = "blocked"  # reachable, but something that a person must remove is in the way
-    UNREACHABLE = "unreachable"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFact:
-    """One server and the rollout's models, for the current step only."""
-
-    reach: Reach
-    sentence: str  # the same words while the situation is the same: each change is written down
-    error: str = ""  # TensorFlow Serving's own text
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What `advance` goes by; a server without a fact has left the fleet."""
-
-    servers: Mapping[str, ServerFact]  # those of the fleet that were taken over
-    max_unavailable: int = 0
-    key: str = ""  # the `step_key` that the facts were gathered for; "" is not checked
-    old_version_gone: bool = False  # a server can no longer serve what the labels pointed at before
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,84 +64,52 @@ def advance(rollout: Rollout, facts: Facts, now: datetime) -> Transition:
     if facts.key not in ("", step_key(rollout)):
         return Transition(rollout)
     step = rollout.step
-    if step is None:
-        return _succeed(rollout, facts, now)
-    if step.started_at is None:
-        begun = started(rollout, facts.servers, now)
-        return Transition(begun, events=(_event(begun, EventKind.ROLLOUT_STEP_STARTED, now),))
-    count = _Count.of(rollout, step, facts)
+    if step is None or not step.begun:
+        return _onward(rollout, facts, now)
+    count = Count.of(rollout, step, facts)
     seen = _witnessed(rollout, step, count)
     if rollout.kind is Kind.ROLLBACK:
         return _advance_rollback(seen, count, facts, now)
     if step.name is StepName.RETIRE:
         return _advance_retire(seen, count, facts, now)
-    return _advance_step(seen, count, facts, now)
+    verdict = awaited(rollout, step, facts, now)
+    return _advance_step(noted(seen, step, verdict), count, verdict, facts, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """The servers that count for a step, by reach."""
-
-    facts: Mapping[str, ServerFact]
-    waited_for: tuple[str, ...]  # not reached, in order of name
-
-    @classmethod
-    def of(cls, rollout: Rollout, step: Step, facts: Facts) -> "_Count":
-        names = [n for n in step.servers if n in facts.servers and n not in rollout.laggards]
-        counted = {name: facts.servers[name] for name in names}
-        return cls(counted, tuple(n for n in names if counted[n].reach is not Reach.REACHED))
-
-    def at(self, *reaches: Reach) -> tuple[str, ...]:
-        return tuple(name for name, fact in self.facts.items() if fact.reach in reaches)
-
-    @property
-    def witnessed(self) -> bool:
-        """Whether at least one server was seen there, or none is left that could be."""
-        return not self.facts or bool(self.at(Reach.REACHED))
-
-    def sentence(self, doing: str) -> str:
-        if not self.facts:
-            return f"{doing}: no server of this fleet is taken over"
-        reached = len(self.at(Reach.REACHED))
-        told = "; ".join(f"{name}: {self.facts[name].sentence}" for name in self.waited_for[:3])
-        rest = f"; and {len(self.waited_for) - 3} more" if len(self.waited_for) > 3 else ""
-        where = f"{doing}: {reached} of {len(self.facts)} servers"
-        return f"{where}; {told}{rest}" if told else where
-
-
-def _advance_step(rollout: Rollout, count: _Count, facts: Facts, now: datetime) -> Transition:
-    """Load and promote: all servers that count, or none goes on."""
+def _advance_step(
+    rollout: Rollout, count: Count, verdict: Verdict, facts: Facts, now: datetime
+) -> Transition:
+    """All but retire: all servers that count, or none goes on."""
     if failed := count.at(Reach.FAILED):
-        return _turn_back(rollout, count, failed[0], facts, now)
-    away = count.at(Reach.UNREACHABLE)
+        return _turn_back(rollout, _failure(count, failed[0]), facts, now)
+    if verdict.ruling is Ruling.FAIL:
+        return _turn_back(rollout, (verdict.sentence, ""), facts, now)
     spare = facts.max_unavailable - len(rollout.laggards)
-    if count.witnessed and len(away) == len(count.waited_for) <= max(spare, 0):
-        return _next_step(rollout, away, facts, now)
+    if verdict.ruling is Ruling.PASS and count.enough(spare):
+        return _next_step(rollout, count.waited_for, facts, now)
     if now >= rollout.deadline_at:
-        return _turn_back(rollout, count, "", facts, now)
-    return _wait(rollout, count)
+        return _turn_back(rollout, _too_late(count, verdict), facts, now)
+    return _wait(rollout, count, verdict)
 
 
-def _advance_retire(rollout: Rollout, count: _Count, facts: Facts, now: datetime) -> Transition:
+def _advance_retire(rollout: Rollout, count: Count, facts: Facts, now: datetime) -> Transition:
     """Labels are where they belong; only the dropping is left, and late droppers are laggards."""
     if failed := count.at(Reach.FAILED):
-        return _halt(rollout, f"{failed[0]}: {_words(count.facts[failed[0]])}")
-    away = count.at(Reach.UNREACHABLE)
+        return _halt(rollout, f"{failed[0]}: {count.facts[failed[0]].words}")
     spare = facts.max_unavailable - len(rollout.laggards)
-    enough = count.witnessed and len(away) == len(count.waited_for) <= max(spare, 0)
-    if enough or now >= rollout.deadline_at:
+    if count.enough(spare) or now >= rollout.deadline_at:
         return _next_step(rollout, count.waited_for, facts, now)
     return _wait(rollout, count)
 
 
-def _advance_rollback(rollout: Rollout, count: _Count, facts: Facts, now: datetime) -> Transition:
+def _advance_rollback(rollout: Rollout, count: Count, facts: Facts, now: datetime) -> Transition:
     """Nothing stops a rollback: whoever can flip flips, the others are laggards."""
     late = now >= rollout.deadline_at
     flipping = rollout.step is not None and rollout.step.name is StepName.PROMOTE
     failed = count.at(Reach.FAILED)
     hopeless = len(failed) == len(count.facts) or (late and not count.at(Reach.REACHED))
     if flipping and failed and hopeless:
-        return _turn_back(rollout, count, failed[0], facts, now)
+        return _turn_back(rollout, _failure(count, failed[0]), facts, now)
     if late or (count.witnessed and not count.at(Reach.MOVING)):
         return _next_step(rollout, count.waited_for, facts, now)
     return _wait(rollout, count)
@@ -166,19 +118,27 @@ def _advance_rollback(rollout: Rollout, count: _Count, facts: Facts, now: dateti
 def _next_step(
     rollout: Rollout, laggards: tuple[str, ...], facts: Facts, now: datetime
 ) -> Transition:
-    ended = _event(rollout, EventKind.ROLLOUT_STEP_ENDED, now)
-    steps = tuple(
-        replace(one, phase=Phase.SUCCEEDED, ended_at=now) if one is rollout.step else one
-        for one in rollout.steps
-    )
+    """End the step under way, and start what comes after it unless hooks hold that."""
+    over = _event(rollout, EventKind.ROLLOUT_STEP_ENDED, now)
     behind = tuple(sorted({*rollout.laggards, *laggards}))
-    was = rollout.step.servers if rollout.step else ()
-    done = replace(rollout, steps=steps, laggards=behind)
-    if done.step is None:
-        over = _succeed(done, facts, now)
-        return replace(over, events=(ended, *over.events))
-    begun = started(done, [n for n in was if n in facts.servers and n not in behind], now)
-    return Transition(begun, events=(ended, _event(begun, EventKind.ROLLOUT_STEP_STARTED, now)))
+    following = _onward(replace(stepped(rollout, now), laggards=behind), facts, now)
+    return replace(following, events=(over, *following.events))
+
+
+def _onward(rollout: Rollout, facts: Facts, now: datetime) -> Transition:
+    """Go on from between two steps."""
+    if (found := held(rollout, facts)) is not None:
+        moment, hook = found
+        words = f"hooks {moment}: {hook.sentence}" if hook.sentence else f"hooks {moment}"
+        if hook.stand is Stand.FAILED:
+            return _turn_back(rollout, (words, ""), facts, now)
+        if now >= rollout.deadline_at:
+            return _turn_back(rollout, (f"the deadline has passed: {words}", ""), facts, now)
+        return Transition(replace(rollout, phase=Phase.WAITING, sentence=f"waiting for {words}"))
+    if rollout.step is None:
+        return _succeed(rollout, facts, now)
+    begun = started(rollout, covered(rollout, facts.servers), now)
+    return Transition(begun, events=(_event(begun, EventKind.ROLLOUT_STEP_STARTED, now),))
 
 
 def _succeed(rollout: Rollout, facts: Facts, now: datetime) -> Transition:
@@ -195,16 +155,25 @@ def _succeed(rollout: Rollout, facts: Facts, now: datetime) -> Transition:
     return _end(replace(rollout, laggards=behind), Phase.SUCCEEDED, sentence, now)
 
 
-def _turn_back(
-    rollout: Rollout, count: _Count, failed: str, facts: Facts, now: datetime
-) -> Transition:
+def _turn_back(rollout: Rollout, why: tuple[str, str], facts: Facts, now: datetime) -> Transition:
+    """End it and go back; `why` has our words and TensorFlow Serving's own."""
+    sentence, error = why
     if facts.old_version_gone and rollout.moved:
-        return _halt(rollout, count.sentence("the old version is gone"))
-    fact = count.facts[failed] if failed else None
-    why = f"{failed}: {_words(fact)}" if fact else count.sentence("the deadline has passed")
-    error = fact.error if fact else next((f.error for f in count.facts.values() if f.error), "")
+        return _halt(rollout, f"the old version is gone: {sentence}")
     phase = Phase.ROLLED_BACK if _moved(rollout) else Phase.FAILED
-    return _end(replace(rollout, error=error), phase, why, now)
+    return _end(replace(rollout, error=error), phase, sentence, now)
+
+
+def _failure(count: Count, server: str) -> tuple[str, str]:
+    fact = count.facts[server]
+    return f"{server}: {fact.words}", fact.error
+
+
+def _too_late(count: Count, verdict: Verdict) -> tuple[str, str]:
+    error = next((one.error for one in count.facts.values() if one.error), "")
+    if verdict.ruling is Ruling.HOLD:
+        return f"the deadline has passed: {verdict.sentence}", error
+    return count.sentence("the deadline has passed"), error
 
 
 def _moved(rollout: Rollout) -> bool:
@@ -218,10 +187,6 @@ def _seen(step: Step) -> list[Mapping[str, str]]:
     return list(step.evidence.values()) if step.name is StepName.PROMOTE else []
 
 
-def _words(fact: ServerFact) -> str:
-    return f"{fact.sentence}: {fact.error}" if fact.error else fact.sentence
-
-
 def _halt(rollout: Rollout, why: str) -> Transition:
     text = (
         f"halted, as the new version may be the only healthy copy; roll back, abort or retry: {why}"
@@ -229,16 +194,23 @@ def _halt(rollout: Rollout, why: str) -> Transition:
     return Transition(replace(rollout, phase=Phase.WAITING, sentence=text))
 
 
-def _wait(rollout: Rollout, count: _Count) -> Transition:
-    stuck = count.at(Reach.UNREACHABLE, Reach.BLOCKED)
-    phase = Phase.WAITING if stuck and not count.at(Reach.MOVING) else Phase.PROGRESSING
+def _wait(rollout: Rollout, count: Count, verdict: Verdict | None = None) -> Transition:
     step = rollout.step
     doing = DOING[step.name] if step else ""
-    return Transition(replace(rollout, phase=phase, sentence=count.sentence(doing)))
+    stuck = count.at(Reach.UNREACHABLE, Reach.BLOCKED) and not count.at(Reach.MOVING)
+    sentence = count.sentence(doing)
+    if verdict is not None and verdict.ruling is Ruling.HOLD:
+        stuck = stuck or (step is not None and step.name in (StepName.GATE, StepName.APPROVE))
+        told = count.told
+        sentence = f"{verdict.sentence}; {told}" if told else verdict.sentence
+    phase = Phase.WAITING if stuck else Phase.PROGRESSING
+    return Transition(replace(rollout, phase=phase, sentence=sentence))
 
 
-def _witnessed(rollout: Rollout, step: Step, count: _Count) -> Rollout:
+def _witnessed(rollout: Rollout, step: Step, count: Count) -> Rollout:
     """Write down what changed of each server's reach; words alone are no change."""
+    if step.name in STILL:
+        return rollout  # their evidence is of another kind, and no server has to move
     news = {
         name: {"reach": str(fact.reach), "reached": fact.reach is Reach.REACHED,
                "sentence": fact.sentence, "error": fact.error}
@@ -257,10 +229,12 @@ def ended(rollout: Rollout, phase: Phase, sentence: str, now: datetime) -> Trans
 
 
 def alone(rollout: Rollout, now: datetime) -> Transition:
-    """Take a rollout to its end where there is no server to wait for."""
+    """Take a rollout as far as it gets where there is no server to wait for."""
     there = Transition(rollout)
     while there.rollout.phase.live:
         following = advance(there.rollout, Facts({}), now)
+        if following.rollout == there.rollout:
+            break
         there = replace(following, events=(*there.events, *following.events))
     return there
 
@@ -300,6 +274,7 @@ def _event(rollout: Rollout, kind: EventKind, now: datetime) -> Event:
         data |= {"laggards": list(rollout.laggards)}
     elif step is not None:
         data |= {"step": str(step.name), "servers": list(step.servers)}
+        data |= {"spec": dict(step.spec)} if step.spec else {}
     return Event(
         kind=kind,
         at=now,

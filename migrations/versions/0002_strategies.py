@@ -1,5 +1,7 @@
 """Strategies, the default of each model, and the one that a rollout follows."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import VARCHAR
@@ -34,5 +36,5 @@ def downgrade() -> None:
     op.drop_table("strategies")
 
 
-def _with_default(name: str, kind: sa.types.TypeEngine[object], default: str) -> sa.Column[object]:
+def _with_default(name: str, kind: sa.types.TypeEngine[Any], default: str) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=False, server_default=default)
