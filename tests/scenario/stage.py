@@ -69,6 +69,7 @@ class DevServer:
     name: str
     folder: Path
     flags: dict[str, object]
+    predicts: bool = False  # whether it runs TensorFlow
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +82,8 @@ class DevServer:
         file.write_text("model_config_list {}")
         given = {"port": self.port, "model_config_file": file} | dict(FLAGS) | self.flags
         argv = [f"--{name}={value}" for name, value in given.items()]
-        command = [sys.executable, "-m", "control_plane.devserver", "--no_predict", *argv]
+        without = [] if self.predicts else ["--no_predict"]
+        command = [sys.executable, "-m", "control_plane.devserver", *without, *argv]
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -150,9 +152,11 @@ class Stage:
     async def scan(self, name: str) -> None:
         await catalog.scan(self.db, name, actor="test", now=now(), commit=nothing_more)
 
-    async def server(self, name: str, *, take_over: bool = True, **flags: object) -> DevServer:
+    async def server(
+        self, name: str, *, take_over: bool = True, predicts: bool = False
+    ) -> DevServer:
         """Start a server and register it."""
-        made = self.servers[name] = DevServer(name, self.home, flags)
+        made = self.servers[name] = DevServer(name, self.home, {}, predicts)
         made.start()
         await self.register(name, take_over=take_over)
         self.clients[name] = GrpcModelServer(made.address)
@@ -194,6 +198,13 @@ class Stage:
         self.clients[name] = GrpcModelServer(made.address)
         self.nudge()
         return made
+
+    async def blind(self) -> None:
+        """Let the control plane not see the storage, so that it has to rely on the servers."""
+        async with self.db.begin() as s:
+            fleet = await store.fleet(s, FLEET)
+            await store.save_fleet(s, replace(fleet, storage="opaque"), None)
+        self.nudge()
 
     async def deploy(self, model: str, *versions: int, **labels: int) -> Rollout:
         request = DeployRequest(frozenset(versions), labels, keep_previous=1)

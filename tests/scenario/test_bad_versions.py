@@ -1,7 +1,7 @@
-from dataclasses import replace
+import shutil
 
 from control_plane.domain.rollout import Phase
-from control_plane.store import fleets, revisions
+from control_plane.store import revisions
 from tests.scenario.stage import FLEET, Resolved, Stage
 
 
@@ -10,13 +10,6 @@ async def one_version_served(stage: Stage) -> None:
     await stage.server("a")
     await stage.start_loop()
     await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
-
-
-async def blind(stage: Stage) -> None:
-    """Let the control plane not see the storage, so that it has to rely on the servers."""
-    async with stage.db.begin() as s:
-        fleet = await fleets.fleet(s, FLEET)
-        await fleets.save_fleet(s, replace(fleet, storage="opaque"), None)
 
 
 def spoil(stage: Stage, version: int) -> None:
@@ -39,7 +32,7 @@ async def test_a_corrupt_version_fails_its_rollout_before_any_label_moves(stage:
 
 async def test_a_failed_load_is_told_in_the_servers_own_words(stage: Stage) -> None:
     await one_version_served(stage)
-    await blind(stage)
+    await stage.blind()
     spoil(stage, 2)
     failed = await stage.over(await stage.promote("half_plus_two", 2))
     assert failed.phase is Phase.FAILED
@@ -49,7 +42,7 @@ async def test_a_failed_load_is_told_in_the_servers_own_words(stage: Stage) -> N
 
 async def test_after_a_failed_promotion_the_next_one_and_a_rollback_work(stage: Stage) -> None:
     await one_version_served(stage)
-    await blind(stage)
+    await stage.blind()
     spoil(stage, 2)
     await stage.over(await stage.promote("half_plus_two", 2))
     await stage.done(await stage.promote("half_plus_two", 3))
@@ -69,3 +62,17 @@ async def test_a_version_without_its_variables_waits_for_them(stage: Stage) -> N
     index.write_bytes(content)
     await stage.done(rollout)
     assert await stage.label("a", "half_plus_two") == Resolved(2)
+
+
+async def test_a_version_that_cannot_answer_never_gets_the_label(stage: Stage) -> None:
+    await stage.model("scaled", 1, 2, of="scaled")
+    await stage.blind()
+    await stage.server("a", predicts=True)
+    await stage.start_loop()
+    await stage.done(await stage.deploy("scaled", 1, stable=1), 40)
+    shutil.rmtree(stage.models / "scaled" / "2" / "variables")
+    turned_back = await stage.over(await stage.promote("scaled", 2))
+    assert turned_back.phase is Phase.ROLLED_BACK
+    assert "cannot answer" in turned_back.sentence
+    assert turned_back.error
+    assert await stage.label("a", "scaled") == Resolved(1)

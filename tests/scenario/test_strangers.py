@@ -1,5 +1,5 @@
 from control_plane.domain.standing import Status
-from tests.scenario.stage import Absent, Resolved, Stage, until
+from tests.scenario.stage import FLEET, Absent, Resolved, Stage, until
 
 
 async def test_a_server_that_nobody_took_over_is_watched_and_left_alone(stage: Stage) -> None:
@@ -54,3 +54,35 @@ async def test_a_server_that_comes_back_to_us_is_asked_about_and_then_taken_over
     await stage.take_over("a")
     await stage.settles("a", Status.READY)
     assert await stage.label("a", "half_plus_two") == Resolved(1)
+
+
+async def test_a_server_that_is_taken_over_gets_what_the_fleet_serves(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1)
+    await stage.model("scaled", 1, of="scaled")
+    await stage.server("a", take_over=False)
+    await until(lambda: stage.label("a", "scaled"), lambda seen: seen is not None)
+    await stage.foreign("a", "scaled", "half_plus_two")
+    await stage.start_loop()
+    await stage.deploy("half_plus_two", 1, stable=1)
+    await stage.settles("a", Status.NOT_TAKEN_OVER)
+    assert await stage.label("a", "half_plus_two") == Absent()
+    await stage.take_over("a")
+    await stage.answers("a", "half_plus_two", 1)
+    await until(lambda: stage.states("a", "scaled"), lambda seen: seen == {1: "END"})
+    assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE"}
+
+
+async def test_a_version_whose_directory_vanished_comes_back_with_it(stage: Stage) -> None:
+    path = await stage.model("half_plus_two", 1, 2)
+    await stage.server("a")
+    loop = await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, 2, stable=2))
+    (path / "1").rename(path / "away")
+    gone = {1: "END", 2: "AVAILABLE"}
+    await until(lambda: stage.states("a", "half_plus_two"), lambda seen: seen == gone)
+    await loop.sweep(FLEET)
+    await stage.settles("a", Status.CONVERGING)
+    assert await stage.label("a", "half_plus_two") == Resolved(2)
+    (path / "away").rename(path / "1")
+    await stage.settles("a", Status.READY, 30)
+    assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE", 2: "AVAILABLE"}
