@@ -8,7 +8,7 @@ from control_plane.domain.fleet import Fleet, Server, ServerFlags
 from control_plane.domain.revision import Deployment
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.state import OWNER_PREFIX
-from control_plane.domain.steps import State, StepTarget, step_key
+from control_plane.domain.steps import State, StepTarget, step_key, targets_of
 
 Heads = Mapping[str, tuple[Deployment, int]]  # with the revision that last changed each
 Elsewhere = Mapping[str, frozenset[int]]  # by model: AVAILABLE on another server of the fleet
@@ -32,6 +32,12 @@ class Live:
         """Whether that step has started."""
         step = self.rollout.step
         return step is not None and step.started_at is not None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the step under way is a gate."""
+        step = self.rollout.step
+        return step is not None and step.name is StepName.GATE and step.begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ class Desired:
         """Whether somebody took this server over."""
         return server.taken_over or self.fleet.take_over == "always"
 
+    def targets_of(self, server: str) -> Mapping[str, StepTarget]:
+        """What one server should serve: what all do, and what steps gave it before others."""
+        journeys = [(one.rollout, one.before, one.after) for one in self.live]
+        return targets_of(server, self.targets, journeys)
+
     def rollout(self, name: str) -> Live | None:
         """Return a live rollout by its id."""
         return next((one for one in self.live if one.rollout.id == name), None)
@@ -86,7 +97,7 @@ def assignment(desired: Desired, server: Server, elsewhere: Elsewhere, owner: st
             group=_group(by_model.get(model)),
             elsewhere=elsewhere.get(model, frozenset()),
         )
-        for model, target in desired.targets.items()
+        for model, target in desired.targets_of(server.name).items()
     }
     return Assignment(
         models=models,
@@ -123,7 +134,8 @@ def traits(flags: ServerFlags, *, opaque: bool) -> Traits:
 def _moving(rollout: Rollout | None) -> bool:
     """Whether a rollout stands between load and verify."""
     step = rollout.step if rollout else None
-    return step is not None and step.name is StepName.PROMOTE and step.phase is not Phase.PENDING
+    moves = (StepName.CANARY, StepName.PROMOTE)
+    return step is not None and step.name in moves and step.phase is not Phase.PENDING
 
 
 def _group(rollout: Rollout | None) -> str:

@@ -23,7 +23,7 @@ from control_plane.domain.record import from_json
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.standing import Standpoint, Status
 from control_plane.domain.state import ReloadAnswer, State
-from control_plane.domain.steps import step_key
+from control_plane.domain.steps import ends_at, step_key
 from control_plane.reconcile.assignments import Desired, Live
 from control_plane.reconcile.desired import DesiredState
 from control_plane.reconcile.leader import RENEW_S, Leadership
@@ -206,8 +206,7 @@ class Reconciler:
             return None
         if _stage(after) != _stage(live.rollout):
             return 0.0
-        left_s = (after.deadline_at - now).total_seconds()
-        return min(max(left_s, 1.0), self._options.resync_s)
+        return self._look_again_s(after, now)
 
     def _may_wait(self, live: Live, facts: Facts, now: datetime) -> float:
         """For how long what was found may stay unwritten: it changes words only."""
@@ -217,8 +216,15 @@ class Reconciler:
         at = self._evidence_at.setdefault(live.rollout.id, time.monotonic())
         left_s = at + EVIDENCE_S - time.monotonic()
         if after == live.rollout:
-            return self._options.resync_s
+            return self._look_again_s(after, now)
         return max(left_s, 0.0)
+
+    def _look_again_s(self, rollout: Rollout, now: datetime) -> float:
+        """When time alone may move a rollout on."""
+        late_s = max((rollout.deadline_at - now).total_seconds(), 1.0)
+        end = ends_at(rollout)
+        end_s = (end - now).total_seconds() if end else late_s
+        return min(end_s if end_s > 0 else late_s, late_s, self._options.resync_s)
 
     async def _take_up(self, world: World, desired: Desired) -> None:
         """Track the servers that a fleet has now, each from what was written of it last."""
@@ -328,6 +334,8 @@ def _facts(world: World, desired: Desired, live: Live) -> Facts:
         max_unavailable=desired.fleet.max_unavailable,
         key=live.key,
         old_version_gone=any(_old_version_gone(live, it.observed) for it in at.values()),
+        verdict=world.gates.verdict(live) if live.judged else None,
+        hooks=world.hooks.facts(live),
     )
 
 

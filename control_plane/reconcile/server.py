@@ -225,8 +225,8 @@ def _wanted(it: Tracked) -> dict[str, frozenset[int]]:
 
 def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:
     """Keep the plan, and say it if it says something new."""
-    last = it.standpoint
-    it.standpoint = Standpoint(plan, it.observed, desired.targets, desired.begun)
+    last, targets = it.standpoint, desired.targets_of(it.server.name)
+    it.standpoint = Standpoint(plan, it.observed, targets, desired.begun)
     it.basis = desired.basis(it.server.name)
     if last is None or last.plan.sentence != plan.sentence:
         log.info("server", fleet=it.server.fleet, server=it.server.name, sentence=plan.sentence)

@@ -18,6 +18,7 @@ from control_plane.reconcile.desired import DesiredState
 from control_plane.reconcile.leader import Leadership
 from control_plane.reconcile.observe import Storage
 from control_plane.reconcile.recorder import Recorder
+from control_plane.reconcile.seams import Gates, Hooks, NoGates, NoHooks
 from control_plane.serving.client import ModelServer
 from control_plane.store.database import Database
 
@@ -95,6 +96,8 @@ class World:
     storage: Storage
     nudge: Callable[[Key], None]
     written: Callable[[], None]  # tells that something new is in the database
+    gates: Gates = field(default_factory=NoGates)
+    hooks: Hooks = field(default_factory=NoHooks)
     tracked: dict[str, dict[str, Tracked]] = field(default_factory=dict)  # by fleet and name
     moving: set[Key] = field(default_factory=set)
     signatures: dict[tuple[str, int], Signatures] = field(default_factory=dict)

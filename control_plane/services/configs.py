@@ -1,10 +1,12 @@
 """The config that a server should have at this moment, as TensorFlow Serving takes it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from control_plane.domain.errors import NotFound
 from control_plane.domain.state import Config, ModelConfig
+from control_plane.domain.steps import StepTarget
 from control_plane.services.sight import look
 from control_plane.serving.config import config_json, config_text
 from control_plane.store import catalog
@@ -27,8 +29,8 @@ async def of_fleet(db: Database, fleet: str) -> ConfigView:
         NotFound: no such fleet.
     """
     async with db.read() as s:
-        config, _ = await _wanted(s, fleet)
-    return _view(config)
+        sight = await look(s, fleet)
+        return _view(await _wanted(s, sight.targets))
 
 
 async def of_server(db: Database, fleet: str, server: str) -> ConfigView:
@@ -38,19 +40,18 @@ async def of_server(db: Database, fleet: str, server: str) -> ConfigView:
         NotFound: no such fleet or server.
     """
     async with db.read() as s:
-        config, names = await _wanted(s, fleet)
-    if server not in names:
-        raise NotFound(f"the fleet {fleet} has no server {server}", fleet=fleet, server=server)
-    return _view(config)
+        sight = await look(s, fleet)
+        if server not in {one.name for one in sight.servers}:
+            raise NotFound(f"the fleet {fleet} has no server {server}", fleet=fleet, server=server)
+        return _view(await _wanted(s, sight.targets_of(server)))
 
 
-async def _wanted(s: Session, fleet: str) -> tuple[Config, frozenset[str]]:
-    sight = await look(s, fleet)
+async def _wanted(s: Session, targets: Mapping[str, StepTarget]) -> Config:
     entries = {}
-    for name, target in sorted(sight.targets.items()):
+    for name, target in sorted(targets.items()):
         model = await catalog.model(s, name)
         entries[name] = ModelConfig(model.base_path, target.versions, target.labels)
-    return Config(entries), frozenset(one.name for one in sight.servers)
+    return Config(entries)
 
 
 def _view(config: Config) -> ConfigView:

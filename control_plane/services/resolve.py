@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from control_plane.domain.errors import NotFound, Transient
+from control_plane.domain.steps import has_moved
 from control_plane.services import history
 from control_plane.services.feed import Feed
 from control_plane.services.sight import Sight, look
@@ -120,7 +121,7 @@ def _answers(sight: Sight) -> Labels:
 
 def _encoded(sight: Sight, model: str, label: str, version: int) -> bytes:
     ours = sight.ours
-    revision, since = _origin(sight, model)
+    revision, since = _origin(sight, model, label)
     document: dict[str, Any] = {
         "model": model,
         "label": label,
@@ -133,10 +134,10 @@ def _encoded(sight: Sight, model: str, label: str, version: int) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _origin(sight: Sight, model: str) -> tuple[int, datetime]:
-    """The revision that is true now, and when it was written or its rollout began."""
+def _origin(sight: Sight, model: str, label: str) -> tuple[int, datetime]:
+    """The revision that is true of a label now, and when it was written or its rollout began."""
     rollout, head = sight.rollout_of(model), sight.heads.get(model)
-    if rollout is not None and not rollout.moved:
+    if rollout is not None and not has_moved(rollout, label):
         return rollout.from_revision, rollout.created_at
     if head is not None:
         return head.revision, head.created_at

@@ -9,7 +9,7 @@ from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.observed import Observed, VersionSeen
 from control_plane.domain.record import from_json
 from control_plane.domain.rollout import Rollout
-from control_plane.domain.steps import StepTarget, desired_models
+from control_plane.domain.steps import Journey, StepTarget, desired_models, targets_of
 from control_plane.services.transitions import around
 from control_plane.store import fleets, revisions, rollouts
 from control_plane.store.database import Session
@@ -28,8 +28,17 @@ class Sight:
     said: Mapping[str, Mapping[str, Any]]  # by server: what the loop's last pass concluded
     last_seen: Mapping[str, datetime]
     heads: Mapping[str, Head]
-    live: tuple[Rollout, ...]
+    journeys: tuple[Journey, ...]
     targets: Mapping[str, StepTarget]  # by model: what its servers should serve at this moment
+
+    @property
+    def live(self) -> tuple[Rollout, ...]:
+        """The live rollouts."""
+        return tuple(rollout for rollout, _, _ in self.journeys)
+
+    def targets_of(self, server: str) -> Mapping[str, StepTarget]:
+        """What one server should serve: what all do, and what steps gave it before others."""
+        return targets_of(server, self.targets, self.journeys)
 
     @property
     def ours(self) -> tuple[Server, ...]:
@@ -73,7 +82,7 @@ async def look(s: Session, name: str) -> Sight:
     fleet = await fleets.fleet(s, name)
     documents = await fleets.observations(s, name)
     heads = await revisions.head(s, name)
-    live = await rollouts.live(s, name)
+    live = [(one, *await around(s, one)) for one in await rollouts.live(s, name)]
     return Sight(
         fleet=fleet,
         servers=await fleets.servers(s, name),
@@ -81,10 +90,10 @@ async def look(s: Session, name: str) -> Sight:
         said=documents,
         last_seen=await fleets.last_seen(s, name),
         heads=heads,
-        live=live,
+        journeys=tuple(live),
         targets=desired_models(
             {model: one.deployment for model, one in heads.items()},
-            [(one, *await around(s, one)) for one in live],
+            live,
             {model: one.revision for model, one in heads.items()},
         ),
     )
