@@ -1,11 +1,9 @@
 """Answers to changes of what is served: work begun, nothing to change, or the plan of a dry run."""
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Response
 
@@ -14,8 +12,9 @@ from control_plane.api.parts import Running
 from control_plane.domain.errors import PlanChanged
 from control_plane.domain.rollout import Rollout
 from control_plane.services import rollouts
-from control_plane.services.changes import Call, Keep, Outcome, Plan, Planned, Started, Unchanged
-from control_plane.services.rollout_view import desired_json, rollout_json
+from control_plane.services.changes import Call, Keep, Outcome, Planned, Started, Unchanged
+from control_plane.services.plan_view import plan_json
+from control_plane.services.rollout_view import rollout_json
 
 _LOOK_S: Final = 2.0  # how often a held answer looks for itself, should the feed be late
 
@@ -54,33 +53,11 @@ def outcome_answer(outcome: Outcome) -> Answer:
                 "warnings": list(warnings),
             }
             return Answer(202 if rollout.phase.live else 200, body, headers)
-        case Planned(plan):
+        case Planned():
             told = {"changed": False, "dry_run": True, "would_change": True}
-            return Answer(200, told | {"plan": plan_json(plan)})
+            return Answer(200, told | {"plan": plan_json(outcome)})
         case Unchanged():
             return Answer(200, {"changed": False})
-
-
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """A plan; its hash names what would be done, so that a promotion can ask for exactly that."""
-    document = {
-        "fleet": plan.fleet,
-        "kind": str(plan.kind),
-        "from_revision": plan.from_revision,
-        "to_revision": plan.to_revision,
-        "before": {model: one and desired_json(one) for model, one in sorted(plan.before.items())},
-        "after": {model: one and desired_json(one) for model, one in sorted(plan.after.items())},
-        "steps": list(plan.steps),
-        "servers": list(plan.servers),
-        "supersedes": list(plan.supersedes),
-        "unlabelled": {
-            model: {"before": before, "during": during, "after": after}
-            for model, (before, during, after) in sorted(plan.unlabelled.items())
-        },
-        "warnings": list(plan.warnings),
-    }
-    text = json.dumps(document, sort_keys=True)
-    return document | {"plan_hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 async def check_plan(plan_hash: str, rehearsal: Awaitable[Outcome]) -> None:
@@ -90,8 +67,10 @@ async def check_plan(plan_hash: str, rehearsal: Awaitable[Outcome]) -> None:
         PlanChanged: the plan is another now.
     """
     outcome = await rehearsal
-    if isinstance(outcome, Planned) and plan_json(outcome.plan)["plan_hash"] != plan_hash:
-        raise PlanChanged(plan=plan_json(outcome.plan))
+    if isinstance(outcome, Planned):
+        plan = plan_json(outcome)
+        if plan["plan_hash"] != plan_hash:
+            raise PlanChanged(plan=plan)
 
 
 async def held(write: Write, answer: Answer) -> Answer:

@@ -80,6 +80,7 @@ def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> As
         models=models,
         owner=owner,
         taken_over=server.taken_over or goal.fleet.take_over == "always",
+        taken_over_at=server.taken_over_at.timestamp() if server.taken_over_at else 0.0,
         has_revisions=goal.fleet.head > 0,
         may_empty=goal.fleet.head > 0 and not models,
         traits=traits_of(server.flags, opaque=goal.fleet.storage == "opaque"),

@@ -149,8 +149,14 @@ def _walked(
         end = walk.through(stage)
         if not isinstance(end, Converged):
             break
-        walk.passed = stage.step
-    return Preview(tuple(walk.reloads), end, tuple(walk.waits), walk.peak)
+        walk.waits.append(_barrier(stage))
+    barriers = [_barrier(one) for one in stages]
+    left = tuple(one for one in walk.waits if one not in barriers)
+    return Preview(tuple(walk.reloads), end, left, walk.peak)
+
+
+def _barrier(stage: Stage) -> str:
+    return f"the step {stage.step} done on all of its servers"
 
 
 @dataclass(slots=True)
@@ -163,7 +169,6 @@ class _Walk:
     now: Instant = BEGIN
     reloads: list[PlannedReload] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)  # since the last reload
-    passed: str = ""  # the step before
     peak: Pairs = frozenset()
     peak_bytes: int = -1
 
@@ -198,21 +203,19 @@ class _Walk:
         self.now += 1
         self.observed = after(before, push, stage.assignment, self.now)
         verified = before.verified
-        barrier = [f"{self.passed} done on every server"] if self.passed else []
         self.reloads.append(
             PlannedReload(
                 step=stage.step,
                 why=push.why,
                 config=Sent(push.config, push.marker),
                 before=Sent(verified.config, verified.marker) if verified else None,
-                waits_for=(*barrier, *self.waits),
+                waits_for=tuple(self.waits),
                 names_added=tuple(sorted(push.names_added)),
                 loads=loaded(self.observed) - loaded(before),
                 unlabelled=_callers(before, self.observed, push.config),
             )
         )
         self.waits.clear()
-        self.passed = ""
         self.weigh()
 
     def wait(self, wait: Wait, traits: Traits) -> None:

@@ -27,6 +27,7 @@ from control_plane.domain.revision import Deployment, Kind, Revision
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.steps import State, started, steps_for
 from control_plane.services.commit import Commit
+from control_plane.services.plans import Asked, Forecast, forecast
 from control_plane.services.transitions import (
     Writer,
     append,
@@ -97,6 +98,7 @@ class Planned:
     """The answer to a dry run."""
 
     plan: Plan
+    forecast: Forecast
 
 
 Outcome: TypeAlias = Started | Unchanged | Planned
@@ -240,7 +242,10 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
     after = {**base.state, **after}
     plan = _plan(ground, replace(change, after=after), base, live)
     if call.dry_run:
-        return Planned(plan)
+        others = tuple(one for one in ground.live if one not in live)
+        journey = (_rollout(plan, change.label, call), plan.before, plan.after)
+        asked = Asked(ground.fleet, ground.head, journey, others, plan.servers)
+        return Planned(plan, await forecast(s, asked))
     return await _start(s, plan, change.label, base, live, call)
 
 
@@ -313,7 +318,7 @@ async def _start(
         made = await append(s, plan.fleet, Kind.REVERT, back, call.writer)
         events.append(revision_event(made, call.new_id))
     revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer)
-    rollout = _rollout(plan, revision, label, call)
+    rollout = _rollout(plan, label, call)
     await rollouts.add(s, rollout)
     events += [revision_event(revision, rollout.id), _started_event(rollout, call)]
     await journal.append(s, *events)
@@ -322,14 +327,14 @@ async def _start(
     return Started(rollout, revision, plan.warnings)
 
 
-def _rollout(plan: Plan, revision: Revision, label: str, call: Call) -> Rollout:
+def _rollout(plan: Plan, label: str, call: Call) -> Rollout:
     fresh = Rollout(
         id=call.new_id,
         fleet=plan.fleet,
         models=tuple(sorted(plan.after)),
         kind=plan.kind,
         from_revision=plan.from_revision,
-        to_revision=revision.number,
+        to_revision=plan.to_revision,
         phase=Phase.PENDING,
         sentence="",
         steps=steps_for(plan.kind, plan.before, plan.after),

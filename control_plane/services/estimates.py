@@ -1,0 +1,84 @@
+"""How long versions take to load, and so plans: as recorded, else guessed from their size."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from control_plane.domain.assignment import Traits
+from control_plane.domain.events import Event, EventKind
+from control_plane.domain.ideal import Pairs
+from control_plane.domain.preview import Preview
+from control_plane.store import journal
+from control_plane.store.database import Session
+
+_NEWEST: Final = 20_000  # events that are looked at
+_MOST: Final = 500  # of one model
+_SEND_S: Final = 0.05  # a reload that loads nothing, and looking whether it took
+_FIRST_S: Final = 0.2  # a load of a tiny model
+_BYTES_PER_S: Final = 200e6  # from a disk that is neither fast nor slow
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTimes:
+    """Seconds by model and version."""
+
+    recorded: Mapping[tuple[str, int], float]
+    guessed: Mapping[tuple[str, int], float]
+
+    def of(self, versions: Iterable[tuple[str, int]]) -> float:
+        """Return how long these take, one after the other."""
+        return sum(self.recorded.get(one, self.guessed.get(one, _FIRST_S)) for one in versions)
+
+
+async def load_times(
+    s: Session, fleet: str, loads: Pairs, sizes: Mapping[tuple[str, int], int]
+) -> LoadTimes:
+    """Return how long versions take to load; one that was never loaded is as slow as its model."""
+    after = max(await journal.last_seq(s) - _NEWEST, 0)
+    recorded: dict[tuple[str, int], float] = {}
+    for model in sorted({name for name, _ in loads}):
+        kind = str(EventKind.VERSION_STATE_CHANGED)
+        events = await journal.events(s, after, _MOST, fleet=fleet, model=model, kind=kind)
+        times = took(events)
+        usual = median(times.values()) if times else None
+        for version in (number for name, number in loads if name == model):
+            found = times.get(version, usual)
+            if found is not None:
+                recorded[model, version] = found
+    guessed = {one: _FIRST_S + sizes.get(one, 0) / _BYTES_PER_S for one in loads}
+    return LoadTimes(recorded, guessed)
+
+
+def took(events: Iterable[Event]) -> dict[int, float]:
+    """Return by version the seconds from its first sign to AVAILABLE, the last time that it was."""
+    begun: dict[tuple[str, int], float] = {}
+    found: dict[int, float] = {}
+    for one in events:
+        version, state, at = one.data["version"], one.data["state"], one.at.timestamp()
+        key = (one.server, version)
+        if state in ("START", "LOADING"):
+            begun.setdefault(key, at)
+        elif state == "AVAILABLE" and key in begun:
+            found[version] = at - begun.pop(key)
+        else:
+            begun.pop(key, None)
+    return found
+
+
+def eta_s(plans: Iterable[tuple[Preview, Traits]], times: LoadTimes) -> float:
+    """Return how long all steps take; each waits for the slowest server."""
+    slowest: dict[str, float] = {}
+    for preview, traits in plans:
+        own: defaultdict[str, float] = defaultdict(float)
+        for one in preview.reloads:
+            own[one.step] += _SEND_S + times.of(one.loads)
+            own[one.step] += traits.poll_s if one.loads and not one.names_added else 0.0
+        slowest |= {step: max(s, slowest.get(step, 0.0)) for step, s in own.items()}
+    return round(sum(slowest.values()), 1)
+
+
+def words(loads: Pairs, times: LoadTimes) -> str:
+    """Say how long a way back takes that needs these loads."""
+    return f"≈ {max(round(times.of(loads)), 1)} s load" if loads else "instant"
