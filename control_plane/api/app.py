@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from control_plane.api import (
     deployments,
@@ -20,6 +20,7 @@ from control_plane.api import (
     system,
     tokens,
 )
+from control_plane.api.deps import known_query
 from control_plane.api.middleware import Front, Metrics
 from control_plane.api.parts import ApiOptions, AppParts, Reconciling, Running
 from control_plane.domain.errors import Transient
@@ -71,7 +72,7 @@ def create_app(parts: AppParts) -> FastAPI:
 
 
 def _api() -> APIRouter:
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(known_query)])
     for one in (
         predict.router,
         deployments.router,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 
 from control_plane.api.parts import AppParts, Running
 from control_plane.domain.errors import FieldInvalid, Rejected, Transient
@@ -132,6 +133,26 @@ class Write:
                 await remember(s, (self.actor.name, self.key, self.body_hash), stored, self.now)
 
         return commit
+
+
+def known_query(request: Request) -> None:
+    """Refuse a parameter that the call does not take: `dryrun=true` must not change anything.
+
+    Raises:
+        FieldInvalid: there is such a parameter.
+    """
+    if not request.query_params:
+        return
+    taken = _parameters(request.scope["route"].dependant)
+    for name in request.query_params:
+        if name not in taken:
+            known = ", ".join(sorted(taken)) or "none"
+            raise FieldInvalid(name[:80], f"no such parameter; this call takes: {known}")
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    taken = {one.alias for one in dependant.query_params}
+    return taken.union(*(_parameters(one) for one in dependant.dependencies))
 
 
 def running_of(request: Request) -> Running:

@@ -97,16 +97,22 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows for mypy
+    if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
+        text = "the body is not JSON in UTF-8, or nested too deeply"
+        return _invalid([{"field": "", "message": text}], _request_id(request))
     return http_problem(error.status_code, error.detail, _request_id(request), error.headers)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - narrows for mypy
-    found = [_field_error(one) for one in error.errors()[:100]]
+    return _invalid([_field_error(one) for one in error.errors()[:100]], _request_id(request))
+
+
+def _invalid(found: Sequence[Mapping[str, str]], request_id: str) -> Response:
     first = found[0]
     detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
     title = (errors.Invalid.__doc__ or "").strip()
-    return _response(422, "invalid", title, detail, _request_id(request), {"errors": found})
+    return _response(422, "invalid", title, detail, request_id, {"errors": found})
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
@@ -121,6 +127,8 @@ def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
     if error["type"] == "json_invalid":
         context = error.get("ctx", {})
         return {"field": "", "message": f"the body is not JSON: {context.get('error', message)}"}
+    if tuple(error["loc"]) == ("body",) and error["type"] == "missing":
+        return {"field": "", "message": "the body is missing; send a JSON object"}
     return {"field": _field_name(error["loc"]), "message": message.removeprefix("Value error, ")}
 
 

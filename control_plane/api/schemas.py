@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -77,11 +78,11 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _storable(cls, data: Any) -> Any:
-        check_text(data)
-        return data
+    def _storable(cls, value: Any) -> Any:
+        check_text(value, depth=1)
+        return value
 
 
 class ModelCreate(Body):

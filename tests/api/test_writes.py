@@ -25,6 +25,12 @@ async def test_a_stale_etag_is_a_failed_precondition(api: Api) -> None:
     await api.ok("DELETE", MODEL, headers={"If-Match": "*"})
 
 
+async def test_a_misspelt_dry_run_changes_nothing(api: Api) -> None:
+    problem = await api.refused("POST", "/models?dryrun=true", json=BODY)
+    assert (problem["status"], problem["errors"][0]["field"]) == (422, "dryrun")
+    assert not (await api.ok("GET", "/models"))["items"]
+
+
 async def test_a_deployment_is_matched_by_its_revision(api: Api) -> None:
     await half_plus_two(api, 1, 2)
     await api.ok("PUT", HALF, json={"versions": [1, 2], "labels": {"stable": 1}})
