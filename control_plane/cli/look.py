@@ -4,7 +4,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -47,19 +47,39 @@ STATUS = View(
     ),
     lambda row: row["model"],
 )
+
+
+def _served(changes: Mapping[str, Row | None]) -> str:
+    """What a revision serves of the models that it changes."""
+    return "; ".join(
+        f"{model}: {text_of(one['labels']) or 'no labels'} of {text_of(one['versions'])}"
+        if one
+        else f"{model}: nothing"
+        for model, one in changes.items()
+    )
+
+
 HISTORY = View(
     (
         key("revision"),
         key("kind"),
         key("actor"),
         key("created_at", "when"),
+        Col("serves", lambda row: _served(row["changes"])),
         key("reason"),
         key("parent", wide=True),
-        key("changes", wide=True),
     ),
     lambda row: row["revision"],
 )
-RESOLVED = View((key("version"),), lambda row: row["version"])
+RESOLVED = View(
+    (
+        key("version"),
+        Col("serving", lambda row: f"{row['servers_serving']} of {row['servers_total']} servers"),
+        key("since"),
+        key("revision", wide=True),
+    ),
+    lambda row: row["version"],
+)
 EVENTS = View(
     (
         key("seq"),

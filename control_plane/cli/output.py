@@ -77,7 +77,7 @@ def complain(error: ClientError | ControlPlaneError) -> None:
 
 def _particulars(error: ApiError) -> Iterable[str]:
     for one in error.problem.errors:
-        text = f"{one.get('field', '')}: {one.get('message', '')}"
+        text = f"{one.get('field', '')}: {one.get('message', '')}".removeprefix(": ")
         if text != error.detail:
             yield text
     for blocker in error.problem.blockers:

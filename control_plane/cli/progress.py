@@ -28,6 +28,7 @@ def watched(client: Client, rollout: Rollout, timeout_s: float | None) -> Rollou
     console = words()
     told = ""
     if console.is_terminal:
+        console.soft_wrap = False  # else a long sentence is cut at the edge
         with Live(picture(rollout), console=console, refresh_per_second=8) as live:
             for rollout in client.watch(rollout["id"], timeout_s):  # noqa: B020 - the newest one
                 live.update(picture(rollout))

@@ -41,6 +41,8 @@ def test_promote_and_rollback_move_the_label_and_back(at_one: Tfsctl) -> None:
     newest, before, *_ = at_one.ok("history", MODEL)
     assert (newest["kind"], newest["reason"]) == ("rollback", "worse")
     assert (before["kind"], before["reason"]) == ("promote", "better")
+    table = at_one("history", MODEL, "-o", "table").out
+    assert f"{MODEL}: stable=2 of 1, 2" in table
 
 
 def test_promoting_to_where_the_label_is_changes_nothing(at_one: Tfsctl) -> None:
