@@ -61,7 +61,8 @@ def check_base_path(text: str) -> str:
         raise FieldInvalid("base_path", "backslashes and control characters are not allowed")
     if not path or not (path.startswith("/") or _URI.match(path)):
         hint = "TensorFlow Serving takes absolute paths and URIs only"
-        raise FieldInvalid("base_path", f"{text[:200]!r} is not absolute", hint=hint)
+        what = "names no folder" if text.endswith("/") else "is not absolute"
+        raise FieldInvalid("base_path", f"{text[:200]!r} {what}", hint=hint)
     if {"..", "."} & set(path.split("/")):
         raise FieldInvalid("base_path", "'.' and '..' are not allowed in a base path")
     return path

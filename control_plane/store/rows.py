@@ -90,8 +90,9 @@ def matches(table: Table, key: Mapping[str, Any]) -> ColumnElement[bool]:
 
 def missing(table_name: str, key: Mapping[str, Any]) -> str:
     """Say what was looked for and not found."""
-    named = ", ".join(f"{name} {value}" for name, value in key.items())
-    return f"There is no such {table_name.rstrip('s')}: {named}."
+    *owners, (_, last) = key.items()
+    whose = "".join(f" of {name} {value}" for name, value in owners)
+    return f"There is no {table_name.rstrip('s')} {last}{whose}."
 
 
 async def one_of(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, Any]:
