@@ -89,13 +89,13 @@ class Series:
 class Metrics:
     """The increase of a series, or of one for each of another, within limits."""
 
-    source: str  # an URL, or "servers": every server's own monitoring path
+    source: str  # a URL, or "servers": every server's own monitoring path
     series: Series
     per: Series | None = None  # what the increase is divided by, and what samples are counted of
     at_most: float | None = None
     at_least: float | None = None
     canary_ratio: float | None = None  # servers with the new version to the others, at most
-    min_samples: int = 1
+    min_samples: int = 0  # of `per`
     window_s: float = 60.0
     path: str = MONITORING_PATH  # on a server's REST address
     timeout_s: float = 5.0
@@ -147,7 +147,7 @@ def parse_gate(path: str, document: Any) -> Gate:
     if kind not in _KINDS:
         raise fields.wrong("kind", f"{kind!r} is no kind of gate", hint=f"one of {_NAMES}")
     known, parse = _KINDS[kind]
-    return parse(Fields.of(path, document, ("kind", *known)))
+    return parse(Fields.of(path, document, ("kind", "name", *known)))
 
 
 def _replay(fields: Fields) -> Replay:
@@ -199,7 +199,7 @@ def _metrics(fields: Fields) -> Metrics:
         at_most=fields.number("at_most", -_LARGE, _LARGE),
         at_least=fields.number("at_least", -_LARGE, _LARGE),
         canary_ratio=fields.number("canary_ratio", 0, 1_000),
-        min_samples=fields.whole("min_samples", 1, 0, 1_000_000_000),
+        min_samples=fields.whole("min_samples", int(fields.has("per")), 0, 1_000_000_000),
         window_s=_or(fields.number("window_s", 0, 86_400), 60.0),
         path=fields.text("path", MONITORING_PATH),
         timeout_s=_or(fields.number("timeout_s", 0.1, 60), 5.0),
@@ -210,6 +210,8 @@ def _metrics(fields: Fields) -> Metrics:
     if found.canary_ratio is not None and source != "servers":
         text = "compares servers with each other"
         raise fields.wrong("canary_ratio", text, hint='source must be "servers"')
+    if found.min_samples and found.per is None:
+        raise fields.wrong("min_samples", "are counted of per, which is missing")
     if not found.path.startswith("/"):
         raise fields.wrong("path", "must begin with /")
     return found

@@ -111,7 +111,7 @@ class Asker:
         try:
             answer = await self._predict(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            code, text = error.code().name, (error.details() or "")[:_LONGEST_ERROR]
+            code, text = error.code().name, _words(error)
             if code in _GONE:
                 raise ServerUnreachable(text, grpc_code=code) from None
             return Heard((time.perf_counter() - began) * 1000, None, f"{code}: {text}")
@@ -120,6 +120,11 @@ class Asker:
     async def close(self) -> None:
         """Hang up; calls in flight are cancelled."""
         await self._channel.close()
+
+
+def _words(error: grpc.aio.AioRpcError) -> str:
+    """What the server says, as far as a database keeps it."""
+    return (error.details() or "").replace("\0", "")[:_LONGEST_ERROR]
 
 
 @dataclass(frozen=True, slots=True)
