@@ -1,6 +1,7 @@
 """`python -m bench [--rows a,b,…]`: one table, each row a ratio that was measured in one run."""
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
@@ -28,10 +29,21 @@ def main() -> int:
     for keys, measure in ROWS.items():
         if wanted & set(keys):
             sys.stderr.write(f"measuring {', '.join(sorted(wanted & set(keys)))}\n")
-            with tempfile.TemporaryDirectory(prefix="bench-") as home:
-                rows += uvloop.run(measure(Path(home)))
+            rows += _measured(measure)
     print(render([row for row in rows if row.key in wanted]))
     return int(any(row.met is False for row in rows))
+
+
+def _measured(measure: Measure) -> list[Row]:
+    """Measure in a folder of its own; it stays, with the logs in it, when that fails."""
+    home = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        rows = uvloop.run(measure(home))
+    except BaseException:
+        sys.stderr.write(f"the logs are in {home}\n")
+        raise
+    shutil.rmtree(home)
+    return rows
 
 
 def _wanted() -> set[str]:
