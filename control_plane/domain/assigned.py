@@ -8,22 +8,27 @@ from control_plane.domain.fleet import Fleet, Server, ServerFlags
 from control_plane.domain.revision import Deployment
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.state import OWNER_PREFIX
-from control_plane.domain.steps import State, StepTarget, desired_models, started
+from control_plane.domain.steps import (
+    Journey,
+    StepTarget,
+    covered,
+    desired_models,
+    started,
+    stepped,
+    targets_of,
+)
 
 Elsewhere = Mapping[str, frozenset[int]]  # by model: AVAILABLE on another server of the fleet
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a fleet should serve at one moment, and the rollouts that are live then."""
+    """What a fleet should serve at one moment."""
 
     fleet: Fleet
-    targets: Mapping[str, StepTarget]
-    rollouts: tuple[Rollout, ...]
+    targets: Mapping[str, StepTarget]  # what all servers should serve
+    live: tuple[Journey, ...]
     base_paths: Mapping[str, str]  # as the servers see them
-
-
-Journey = tuple[Rollout, State, State]  # a rollout, and its deployments before and after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +40,31 @@ class Course:
     journey: Journey
     others: tuple[Journey, ...]  # live rollouts of other models; they stay where they are
     base_paths: Mapping[str, str]
+    servers: tuple[str, ...]
 
-    def legs(self) -> tuple[Goal, ...]:
+    def goals(self) -> tuple[Goal, ...]:
         """Return what the fleet should serve in each step, one after the other."""
         rollout, before, after = self.journey
         fleet = replace(self.fleet, head=rollout.to_revision)
-        found = []
-        for at in _steps_of(rollout):
+        goals = []
+        for at in _itinerary(rollout, self.servers):
             live = (*self.others, (at, before, after))
-            targets = desired_models(self.head, live)
-            found.append(Goal(fleet, targets, tuple(one for one, _, _ in live), self.base_paths))
-        return tuple(found)
+            goals.append(Goal(fleet, desired_models(self.head, live), live, self.base_paths))
+        return tuple(goals)
 
 
-def _steps_of(rollout: Rollout) -> Iterator[Rollout]:
+def _itinerary(rollout: Rollout, servers: tuple[str, ...]) -> Iterator[Rollout]:
     """The rollout as it stands while each of its steps is under way."""
-    begun = rollout.steps[0].started_at if rollout.steps else None
-    while (step := rollout.step) is not None:
+    while rollout.step is not None:
         yield rollout
-        done = replace(step, phase=Phase.SUCCEEDED)
-        rollout = replace(
-            rollout, steps=tuple(done if one is step else one for one in rollout.steps)
-        )
+        rollout = stepped(rollout, rollout.created_at)
         if rollout.step is not None:
-            rollout = started(rollout, step.servers, begun or rollout.created_at)
+            rollout = started(rollout, covered(rollout, servers), rollout.created_at)
 
 
 def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> Assignment:
     """Return all that a server should serve, and what may be done to bring it there."""
-    by_model = {model: one for one in goal.rollouts for model in one.models}
+    by_model = {model: one for one, _, _ in goal.live for model in one.models}
     models = {
         model: Want(
             base_path=goal.base_paths[model],
@@ -74,7 +75,7 @@ def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> As
             group=_group(by_model.get(model)),
             elsewhere=elsewhere.get(model, frozenset()),
         )
-        for model, target in goal.targets.items()
+        for model, target in targets_of(server.name, goal.targets, goal.live).items()
     }
     return Assignment(
         models=models,
@@ -111,7 +112,8 @@ def traits_of(flags: ServerFlags, *, opaque: bool) -> Traits:
 def _moving(rollout: Rollout | None) -> bool:
     """Whether a rollout stands between load and verify."""
     step = rollout.step if rollout else None
-    return step is not None and step.name is StepName.PROMOTE and step.phase is not Phase.PENDING
+    moves = (StepName.CANARY, StepName.PROMOTE)
+    return step is not None and step.name in moves and step.phase is not Phase.PENDING
 
 
 def _group(rollout: Rollout | None) -> str:

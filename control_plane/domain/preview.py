@@ -5,12 +5,12 @@ passes whenever the planner waits. Instants play no part, so the same server giv
 whenever it is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from control_plane.domain.action import Blocked, Converged, Plan, Reload, Wait
 from control_plane.domain.advance import Reach
-from control_plane.domain.assigned import Course, Elsewhere, assigned
+from control_plane.domain.assigned import Elsewhere, Goal, assigned
 from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.fleet import Server
 from control_plane.domain.ideal import (
@@ -26,10 +26,10 @@ from control_plane.domain.ideal import (
 )
 from control_plane.domain.observed import Instant, Observed
 from control_plane.domain.planner import Storage, plan_server
-from control_plane.domain.rollout import Rollout
+from control_plane.domain.rollout import Rollout, Step, StepName
 from control_plane.domain.standing import Standpoint, fact
 from control_plane.domain.state import Config, Marker
-from control_plane.domain.steps import StepTarget, step_key
+from control_plane.domain.steps import StepTarget, step_key, targets_of
 
 MOST_RELOADS = 50
 MOST_PASSES = 200  # in one step; each push takes a few
@@ -41,20 +41,24 @@ class Stage:
     """One step of a rollout, as one server is given it."""
 
     rollout: Rollout  # as it stands while the step is under way
+    step: Step
     targets: Mapping[str, StepTarget]
     assignment: Assignment
 
-    @property
-    def step(self) -> str:
-        """The step's name."""
-        return str(self.rollout.step.name) if self.rollout.step else ""
 
-
-def stages(course: Course, server: Server, elsewhere: Elsewhere, owner: str) -> tuple[Stage, ...]:
+def stages(
+    goals: Iterable[Goal], server: Server, elsewhere: Elsewhere, owner: str
+) -> tuple[Stage, ...]:
     """Return the steps of a course as one server is given them."""
     return tuple(
-        Stage(goal.rollouts[-1], goal.targets, assigned(goal, server, elsewhere, owner))
-        for goal in course.legs()
+        Stage(
+            goal.live[-1][0],
+            step,
+            targets_of(server.name, goal.targets, goal.live),
+            assigned(goal, server, elsewhere, owner),
+        )
+        for goal in goals
+        if (step := goal.live[-1][0].step) is not None
     )
 
 
@@ -71,6 +75,7 @@ class PlannedReload:
     """One reload to come."""
 
     step: str
+    number: int  # of the step: a name may come twice
     why: str
     config: Sent
     before: Sent | None  # None: what the server runs before is not known
@@ -145,7 +150,8 @@ def _walked(
     walk = _Walk(observed, storage, sizes)
     walk.weigh()
     end: Converged | Wait | Blocked = Converged()
-    for stage in stages:
+    for number, stage in enumerate(stages):
+        walk.number = number
         end = walk.through(stage)
         if not isinstance(end, Converged):
             break
@@ -156,7 +162,17 @@ def _walked(
 
 
 def _barrier(stage: Stage) -> str:
-    return f"the step {stage.step} done on all of its servers"
+    """What the end of a step waits for, beyond what shows on this server."""
+    step = stage.step
+    match step.name:
+        case StepName.BAKE | StepName.DRAIN:
+            return f"{step.name} of {step.spec['seconds']:g} s"
+        case StepName.GATE:
+            return f"gate {step.spec.get('name', '')}"
+        case StepName.APPROVE:
+            return f"{step.spec.get('count', 1)} approvals"
+        case _:
+            return f"{step.name} done on {', '.join(step.servers)}"
 
 
 @dataclass(slots=True)
@@ -167,6 +183,7 @@ class _Walk:
     storage: Storage | None
     sizes: Mapping[tuple[str, int], int]
     now: Instant = BEGIN
+    number: int = 0  # of the step under way
     reloads: list[PlannedReload] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)  # since the last reload
     peak: Pairs = frozenset()
@@ -205,7 +222,8 @@ class _Walk:
         verified = before.verified
         self.reloads.append(
             PlannedReload(
-                step=stage.step,
+                step=str(stage.step.name),
+                number=self.number,
                 why=push.why,
                 config=Sent(push.config, push.marker),
                 before=Sent(verified.config, verified.marker) if verified else None,

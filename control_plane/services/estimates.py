@@ -1,15 +1,14 @@
 """How long versions take to load, and so plans: as recorded, else guessed from their size."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from control_plane.domain.assignment import Traits
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.ideal import Pairs
-from control_plane.domain.preview import Preview
+from control_plane.domain.preview import Preview, Stage
+from control_plane.domain.rollout import Step, StepName
 from control_plane.store import journal
 from control_plane.store.database import Session
 
@@ -67,16 +66,23 @@ def took(events: Iterable[Event]) -> dict[int, float]:
     return found
 
 
-def eta_s(plans: Iterable[tuple[Preview, Traits]], times: LoadTimes) -> float:
-    """Return how long all steps take; each waits for the slowest server."""
-    slowest: dict[str, float] = {}
-    for preview, traits in plans:
-        own: defaultdict[str, float] = defaultdict(float)
+def eta_s(plans: Iterable[tuple[Preview, Sequence[Stage]]], times: LoadTimes) -> float:
+    """Return how long all steps take; each waits for the slowest server, none for people."""
+    slowest: dict[int, float] = {}
+    for preview, stages in plans:
+        own = {number: _bound_s(stage.step) for number, stage in enumerate(stages)}
         for one in preview.reloads:
-            own[one.step] += _SEND_S + times.of(one.loads)
-            own[one.step] += traits.poll_s if one.loads and not one.names_added else 0.0
-        slowest |= {step: max(s, slowest.get(step, 0.0)) for step, s in own.items()}
+            poll_s = stages[one.number].assignment.traits.poll_s
+            own[one.number] += _SEND_S + times.of(one.loads)
+            own[one.number] += poll_s if one.loads and not one.names_added else 0.0
+        slowest |= {number: max(s, slowest.get(number, 0.0)) for number, s in own.items()}
     return round(sum(slowest.values()), 1)
+
+
+def _bound_s(step: Step) -> float:
+    """How long a step takes by its own words."""
+    timed = step.name in (StepName.BAKE, StepName.DRAIN)
+    return float(step.spec["seconds"]) if timed else 0.0
 
 
 def words(loads: Pairs, times: LoadTimes) -> str:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from control_plane.domain import signature
 from control_plane.domain.action import Blocked, Converged, Wait
-from control_plane.domain.assigned import Course, Elsewhere, Journey, owner_label
+from control_plane.domain.assigned import Course, Elsewhere, owner_label
 from control_plane.domain.catalog import Version
 from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.ideal import Pairs
@@ -20,6 +20,7 @@ from control_plane.domain.preview import PlannedReload, Preview, Sent, Stage, pr
 from control_plane.domain.record import from_json
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout
+from control_plane.domain.steps import Journey
 from control_plane.services.estimates import eta_s, load_times, words
 from control_plane.services.transitions import around
 from control_plane.serving.config import config_text
@@ -105,6 +106,7 @@ async def forecast(s: Session, asked: Asked) -> Forecast:
         journey=asked.journey,
         others=tuple([(one, *await around(s, one)) for one in asked.others]),
         base_paths=paths,
+        servers=asked.servers,
     )
     names = {*asked.head, *asked.journey[0].models}
     names |= {name for one in sight.observed.values() for name in one.models}
@@ -120,7 +122,7 @@ async def forecast(s: Session, asked: Asked) -> Forecast:
     return Forecast(
         servers=plans,
         signatures=tuple(_verdicts(asked.journey, known)),
-        eta_s=eta_s(((told[name], given[name][0][0].assignment.traits) for name in told), times),
+        eta_s=eta_s(((told[name], given[name][0]) for name in told), times),
         rollback=None if back is None else words(back, times),
         warnings=tuple(_warnings(asked.fleet, plans)),
     )
@@ -180,13 +182,17 @@ def _storage(asked: Asked, known: Known) -> dict[str, Presence]:
 
 def _given(course: Course, sight: _Sight) -> dict[str, tuple[tuple[Stage, ...], Observed]]:
     """Each server's part of the course; servers that are given the same share it."""
+    goals = course.goals()
     shared: dict[object, tuple[Stage, ...]] = {}
     given = {}
     for name, server in sight.servers.items():
         elsewhere = _elsewhere(sight, name)
-        key = (server.flags, server.taken_over, tuple(sorted(elsewhere.items())))
+        steps = [one for goal in goals for rollout, _, _ in goal.live for one in rollout.steps]
+        covered = tuple(name in one.servers for one in steps)
+        taken_over = (server.taken_over, server.taken_over_at)
+        key = (server.flags, taken_over, covered, tuple(sorted(elsewhere.items())))
         if key not in shared:
-            shared[key] = stages(course, server, elsewhere, sight.owner)
+            shared[key] = stages(goals, server, elsewhere, sight.owner)
         given[name] = (shared[key], sight.observed.get(name, Observed()))
     return given
 

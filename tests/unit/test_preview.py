@@ -49,9 +49,10 @@ def staged(kind: Kind, head: Head, after: State, flags: ServerFlags) -> tuple[St
         journey=(rollout(kind, before, after), before, after),
         others=(),
         base_paths={name: path_of(name) for name in MODELS},
+        servers=("a",),
     )
     server = Server("default", "a", "a:8500", AT, taken_over=True, flags=flags)
-    return stages(course, server, {}, OWNER)
+    return stages(course.goals(), server, {}, OWNER)
 
 
 @dataclass
