@@ -35,8 +35,16 @@ class EventKind(enum.StrEnum):
     ROLLOUT_STEP_ENDED = "rollout.step_ended"
     ROLLOUT_PAUSED = "rollout.paused"
     ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_APPROVED = "rollout.approved"
+    ROLLOUT_REJECTED = "rollout.rejected"
+    ROLLOUT_HURRIED = "rollout.hurried"  # somebody would not wait for bake, gates, approvals
     ROLLOUT_SUPERSEDED = "rollout.superseded"
     ROLLOUT_ENDED = "rollout.ended"
+    HOOK_CREATED = "hook.created"
+    HOOK_DELETED = "hook.deleted"
+    HOOK_ENDED = "hook.ended"  # a run of one; those of `on_event` are not told
+    STRATEGY_CHANGED = "strategy.changed"
+    STRATEGY_DELETED = "strategy.deleted"
     TOKEN_CREATED = "token.created"  # noqa: S105 - an event's name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
 

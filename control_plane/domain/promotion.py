@@ -63,6 +63,7 @@ class PromoteRequest:
     version: int | None = None
     from_label: str = ""
     expect: int | None = None  # where the label must point now
+    strategy: str = ""  # "": the model's default
     supersede: bool = False
     force: bool = False
 
@@ -116,9 +117,15 @@ def _or_nothing(current: Deployment | None, following: Deployment) -> Deployment
 
 
 def promoted(
-    current: Deployment | None, model: str, request: PromoteRequest, history: History
+    current: Deployment | None,
+    model: str,
+    request: PromoteRequest,
+    history: History,
+    canaries: Collection[str] = (),
 ) -> Deployment | NothingToChange:
-    """Return the deployment with the label moved; `history` is that of `stable`.
+    """Return the deployment with the label, and those for trying out, moved.
+
+    `history` is that of `stable`.
 
     Raises:
         NotFound: the model is not deployed.
@@ -134,7 +141,7 @@ def promoted(
     version = _asked(current, request)
     if actual == version:
         return NothingToChange(current)
-    return moved(current, request.label, version, history)
+    return moved(current, (request.label, *canaries), version, history)
 
 
 def _asked(current: Deployment, request: PromoteRequest) -> int:
@@ -160,9 +167,11 @@ def present(current: Deployment | None, model: str) -> Deployment:
     return current
 
 
-def moved(current: Deployment, label: str, version: int, history: History) -> Deployment:
-    """Return the deployment with one label on another version, and what nothing holds dropped."""
-    following = replace(current, labels={**current.labels, label: version})
+def moved(
+    current: Deployment, labels: Collection[str], version: int, history: History
+) -> Deployment:
+    """Return the deployment with labels on another version, and what nothing holds dropped."""
+    following = replace(current, labels={**current.labels, **dict.fromkeys(labels, version)})
     return replace(following, versions=kept(current, following, history))
 
 

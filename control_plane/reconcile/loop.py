@@ -191,7 +191,7 @@ class Reconciler:
         live = desired.rollout(name)
         if live is None:
             return None
-        facts, now = _facts(world, desired, live), self._clock()
+        facts, now = await _facts(world, desired, live), self._clock()
         if pause_s := self._may_wait(live, facts, now):
             return pause_s
         after = await advance_rollout(self._db, fleet, name, facts, epoch=epoch, now=now)
@@ -321,7 +321,7 @@ def _stage(rollout: Rollout) -> tuple[str, bool, Phase | None]:
     return step_key(rollout), begun, None if rollout.phase.live else rollout.phase
 
 
-def _facts(world: World, desired: Desired, live: Live) -> Facts:
+async def _facts(world: World, desired: Desired, live: Live) -> Facts:
     tracked = world.of(desired.fleet.name)
     at = {one.name: tracked[one.name] for one in desired.ours if one.name in tracked}
     return Facts(
@@ -335,7 +335,7 @@ def _facts(world: World, desired: Desired, live: Live) -> Facts:
         key=live.key,
         old_version_gone=any(_old_version_gone(live, it.observed) for it in at.values()),
         verdict=world.gates.verdict(live) if live.judged else None,
-        hooks=world.hooks.facts(live),
+        hooks=await world.hooks.facts(live),
     )
 
 

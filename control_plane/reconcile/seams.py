@@ -1,6 +1,6 @@
 """What rollouts ask of gates and hooks; what answers them lives beside, and nudges when it may.
 
-Both answer from memory at once. Whoever implements them nudges the rollout's key,
+Both answer soon, from what is known. Whoever implements them nudges the rollout's key,
 `world.nudge(Key("rollout", fleet, id))`, when an answer has become another.
 """
 
@@ -23,7 +23,7 @@ class Gates(Protocol):
 class Hooks(Protocol):
     """Runs what users want run; `domain.moments.due` says which moments a rollout stands at."""
 
-    def facts(self, live: Live) -> Mapping[Moment, HookFact]:
+    async def facts(self, live: Live) -> Mapping[Moment, HookFact]:
         """Return how far the hooks of every moment are; a moment left out has none.
 
         A moment with hooks is PENDING before it is due too: that holds the rollout there.
@@ -43,7 +43,7 @@ class NoGates:
 class NoHooks:
     """There are no hooks."""
 
-    def facts(self, live: Live) -> Mapping[Moment, HookFact]:
+    async def facts(self, live: Live) -> Mapping[Moment, HookFact]:
         """Return no facts."""
         del live
         return {}

@@ -18,6 +18,7 @@ from control_plane.domain.signature import Verdict
 from control_plane.services import artifacts
 from control_plane.services.commit import Commit
 from control_plane.services.holders import refuse_held_model, refuse_held_version
+from control_plane.services.strategies import check_default
 from control_plane.store import catalog as store
 from control_plane.store import fleets, journal
 from control_plane.store.database import Database, Page, Paged, Session
@@ -69,6 +70,7 @@ async def change_model(
     """Change words about a model; `event` says who and when."""
     async with db.begin() as s:
         changed = replace(await store.model(s, name), **changes)
+        await check_default(s, changes.get("default_strategy", ""))
         saved = await store.save_model(s, changed, expected_rv)
         await journal.append(s, replace(event, model=name, data={"changed": dict(changes)}))
         await commit(s, saved)

@@ -24,8 +24,9 @@ from control_plane.domain.promotion import (
     unlabelled_version,
 )
 from control_plane.domain.revision import Deployment, Kind, Revision
-from control_plane.domain.rollout import Phase, Rollout
-from control_plane.domain.steps import State, started, steps_for
+from control_plane.domain.rollout import Phase, Rollout, Step
+from control_plane.domain.steps import State, covered, started
+from control_plane.domain.strategy import DIRECT, Named, itinerary
 from control_plane.services.commit import Commit
 from control_plane.services.plans import Asked, Forecast, forecast
 from control_plane.services.transitions import (
@@ -70,7 +71,8 @@ class Plan:
     to_revision: int
     before: State
     after: State
-    steps: tuple[str, ...]
+    strategy: Named
+    steps: tuple[Step, ...]
     servers: tuple[str, ...]
     supersedes: tuple[str, ...]  # live rollouts that would end
     unlabelled: Mapping[str, tuple[int | None, int | None, int | None]]  # before, during, after
@@ -128,6 +130,7 @@ class Change:
     models: tuple[str, ...]
     after: State
     label: str = ""
+    strategy: Named = DIRECT
     supersede: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -281,7 +284,8 @@ def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) 
         to_revision=head + 1 if base.exact else head + 2,
         before=base.state,
         after=change.after,
-        steps=tuple(str(one.name) for one in steps_for(change.kind, base.state, change.after)),
+        strategy=change.strategy,
+        steps=itinerary(change.strategy.strategy, change.kind, base.state, change.after),
         servers=ground.servers,
         supersedes=tuple(one.id for one in live),
         unlabelled=callers,
@@ -322,8 +326,8 @@ async def _start(
     await rollouts.add(s, rollout)
     events += [revision_event(revision, rollout.id), _started_event(rollout, call)]
     await journal.append(s, *events)
-    if not plan.servers:
-        rollout = await record(s, rollout, alone(rollout, call.now), call.writer)
+    if not plan.servers and (far := alone(rollout, call.now)).rollout != rollout:
+        rollout = await record(s, rollout, far, call.writer)
     return Started(rollout, revision, plan.warnings)
 
 
@@ -337,14 +341,16 @@ def _rollout(plan: Plan, label: str, call: Call) -> Rollout:
         to_revision=plan.to_revision,
         phase=Phase.PENDING,
         sentence="",
-        steps=steps_for(plan.kind, plan.before, plan.after),
+        steps=plan.steps,
         created_at=call.now,
         deadline_at=call.now + timedelta(seconds=DEADLINE_S),
         actor=call.actor,
         reason=call.reason,
         label=label,
+        strategy=plan.strategy.name,
+        strategy_number=plan.strategy.number,
     )
-    return started(fresh, plan.servers, call.now)
+    return started(fresh, covered(fresh, plan.servers), call.now)
 
 
 def _started_event(rollout: Rollout, call: Call) -> Event:
@@ -362,6 +368,7 @@ def _started_event(rollout: Rollout, call: Call) -> Event:
             "kind": str(rollout.kind),
             "models": list(rollout.models),
             "label": rollout.label,
+            "strategy": rollout.strategy,
             "step": str(step.name) if step else "",
             "servers": list(step.servers) if step else [],
         },

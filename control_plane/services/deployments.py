@@ -16,6 +16,7 @@ from control_plane.domain.promotion import (
 )
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Phase
+from control_plane.domain.strategy import DIRECT, Named
 from control_plane.services.changes import (
     Call,
     Change,
@@ -31,6 +32,7 @@ from control_plane.services.changes import (
     refuse_live,
 )
 from control_plane.services.commit import nothing_more
+from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
 from control_plane.store import catalog, revisions, rollouts
 from control_plane.store.database import Database, Page, Session
@@ -70,10 +72,18 @@ async def put_deployment(
             kind=Kind.DEPLOY,
             models=(model,),
             after={model: after},
+            strategy=await _strategy(s, before, after),
             supersede=request.supersede,
             warnings=doubts,
         )
         return await _carry_out(s, ground, change, call, commit)
+
+
+async def _strategy(s: Session, before: Deployment | None, after: Deployment | None) -> Named:
+    """What moves a label that callers have follows its model's default, whoever writes it."""
+    old, new = before.labels if before else {}, after.labels if after else {}
+    moving = {label for label, version in new.items() if old.get(label, version) != version}
+    return await chosen(s, "", [after.model], moving) if after and moving else DIRECT
 
 
 def _following(decided: Deployment | NothingToChange) -> Deployment | None:

@@ -44,7 +44,9 @@ def _change_json(plan: Plan) -> Json:
         "to_revision": plan.to_revision,
         "before": {model: one and desired_json(one) for model, one in sorted(plan.before.items())},
         "after": {model: one and desired_json(one) for model, one in sorted(plan.after.items())},
-        "steps": list(plan.steps),
+        "strategy": {"name": plan.strategy.name, "number": plan.strategy.number},
+        "steps": [str(one.name) for one in plan.steps],
+        "specs": [dict(one.spec) for one in plan.steps],
         "servers": list(plan.servers),
         "supersedes": list(plan.supersedes),
     }

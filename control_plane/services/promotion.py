@@ -17,6 +17,7 @@ from control_plane.domain.promotion import (
 )
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout
+from control_plane.domain.strategy import Named
 from control_plane.services.changes import (
     Call,
     Change,
@@ -34,6 +35,7 @@ from control_plane.services.changes import (
     true_state,
 )
 from control_plane.services.commit import nothing_more
+from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
 from control_plane.store import catalog, revisions, rollouts
 from control_plane.store.database import Database, Session
@@ -53,6 +55,7 @@ async def promote(
         NotFound: no such fleet or model, or it is not deployed.
         VersionUnknown: the version is not registered.
         ArtifactMissing: it cannot be served, and `force` is not set.
+        FieldInvalid: there is no such strategy, or it cannot move this label.
         ExpectationFailed: the label is not where the request expected.
         RolloutInFlight: the deployment has a live rollout, and `supersede` is not set.
         PreconditionFailed: the deployment changed since `if_match`.
@@ -74,11 +77,12 @@ async def promote_group(
         await check_match(s, ground, requests[0][0], call)
         after: dict[str, Deployment] = {}
         doubts: list[str] = []
+        strategy = await _strategy(s, requests)
         for model, request in requests:
             await catalog.model(s, model)
             current = after.get(model, ground.head.get(model))
             stable = await history(s, fleet, model, STABLE)
-            decided = promoted(current, model, request, stable)
+            decided = promoted(current, model, request, stable, strategy.strategy.canaries)
             following = decided.deployment if isinstance(decided, NothingToChange) else decided
             if following is not None:
                 doubts += await check_artifacts(s, current, following, force=request.force)
@@ -89,10 +93,19 @@ async def promote_group(
             models=tuple(after),
             after=after,
             label=labels.pop() if len(labels) == 1 else "",
+            strategy=strategy,
             supersede=any(request.supersede for _, request in requests),
             warnings=tuple(doubts),
         )
         return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+
+
+async def _strategy(s: Session, requests: Sequence[tuple[str, PromoteRequest]]) -> Named:
+    asked = {request.strategy for _, request in requests}
+    if len(asked) > 1:
+        raise FieldInvalid("strategy", "a group follows one strategy")
+    models = [model for model, _ in requests]
+    return await chosen(s, asked.pop(), models, {request.label for _, request in requests})
 
 
 async def _kept(s: Session, outcome: Outcome, call: Call, commit: Keep) -> Outcome:

@@ -16,6 +16,7 @@ def rollout_json(rollout: Rollout) -> dict[str, Any]:
         "models": list(rollout.models),
         "kind": str(rollout.kind),
         "label": rollout.label,
+        "strategy": {"name": rollout.strategy, "number": rollout.strategy_number},
         "from_revision": rollout.from_revision,
         "to_revision": rollout.to_revision,
         "phase": str(rollout.phase),
@@ -66,6 +67,7 @@ def _step_json(step: Step) -> dict[str, Any]:
         "servers": list(step.servers),
         "started_at": _when(step.started_at),
         "ended_at": _when(step.ended_at),
+        "spec": dict(step.spec),
         "evidence": dict(step.evidence),
     }
 

@@ -9,6 +9,7 @@ from control_plane.domain.advance import ended
 from control_plane.domain.errors import PhaseForbids
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Phase, Rollout
+from control_plane.domain.steering import approved, hurried, waits_for_people
 from control_plane.services.changes import (
     DEADLINE_S,
     Call,
@@ -20,6 +21,7 @@ from control_plane.services.changes import (
     true_state,
 )
 from control_plane.services.commit import Commit, nothing_more
+from control_plane.services.strategies import find_edit
 from control_plane.services.transitions import around, only, record
 from control_plane.store import journal, rollouts
 from control_plane.store.database import Database, Page, Paged, Session
@@ -32,8 +34,9 @@ class Verb(enum.StrEnum):
     RESUME = "resume"
     ABORT = "abort"  # end it and go back
     RETRY = "retry"  # give a live one its whole time again; start one that failed once more
-    APPROVE = "approve"
-    REJECT = "reject"
+    APPROVE = "approve"  # say yes, once per person
+    REJECT = "reject"  # say no, where it waits for a yes: end it and go back
+    PROMOTE_NOW = "promote-now"  # wait for no bake, gate or approval before labels moved everywhere
 
 
 async def show(db: Database, id_: str) -> Rollout:
@@ -58,6 +61,7 @@ async def steer(
     Raises:
         NotFound: no such rollout.
         PhaseForbids: it is over, or not in a phase where this means something.
+        Denied: its author may not approve it.
     """
     fleet = (await show(db, id_)).fleet
     async with on_ground(db, fleet, replace(call, dry_run=False)) as (s, ground):
@@ -75,14 +79,37 @@ async def _steer(s: Session, ground: Ground, rollout: Rollout, verb: Verb, call:
             return await _again(s, ground, rollout, call)
         case Verb.PAUSE | Verb.RESUME | Verb.RETRY:
             return await _changed(s, rollout, verb, call)
-        case Verb.APPROVE | Verb.REJECT:
-            raise PhaseForbids(f"rollout {rollout.id} waits for no approval")
+        case Verb.APPROVE:
+            return await _approve(s, rollout, call)
+        case Verb.REJECT:
+            waits_for_people(rollout)
+            await journal.append(s, _event(EventKind.ROLLOUT_REJECTED, rollout, verb, call))
+            return await _abort(s, rollout, call, "rejected")
+        case Verb.PROMOTE_NOW:
+            return await _hurry(s, rollout, call)
 
 
-async def _abort(s: Session, rollout: Rollout, call: Call) -> Rollout:
+async def _approve(s: Session, rollout: Rollout, call: Call) -> Rollout:
+    told = approved(rollout, call.actor, call.reason, call.now)
+    if told == rollout:
+        return rollout
+    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    await journal.append(s, _event(EventKind.ROLLOUT_APPROVED, rollout, Verb.APPROVE, call))
+    return saved
+
+
+async def _hurry(s: Session, rollout: Rollout, call: Call) -> Rollout:
+    told, skipped = hurried(rollout, call.actor, call.reason, call.now)
+    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    event = _event(EventKind.ROLLOUT_HURRIED, rollout, Verb.PROMOTE_NOW, call)
+    await journal.append(s, replace(event, data={**event.data, "skipped": skipped}))
+    return saved
+
+
+async def _abort(s: Session, rollout: Rollout, call: Call, verb: str = "aborted") -> Rollout:
     if not rollout.phase.live:
         raise _over(rollout)
-    why = f"aborted by {call.actor}" + (f": {call.reason}" if call.reason else "")
+    why = f"{verb} by {call.actor}" + (f": {call.reason}" if call.reason else "")
     over = ended(rollout, Phase.ABORTED, why, call.now)
     events = tuple(replace(one, actor=call.actor, reason=call.reason) for one in over.events)
     return await record(s, rollout, replace(over, events=events), call.writer)
@@ -110,7 +137,12 @@ async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Roll
         late = call.now + timedelta(seconds=DEADLINE_S)
         told = replace(told, deadline_at=max(rollout.deadline_at, late))
     saved = await rollouts.save(s, told, expected_rv=rollout.rv)
-    event = Event(
+    await journal.append(s, _event(kind, rollout, verb, call))
+    return saved
+
+
+def _event(kind: EventKind, rollout: Rollout, verb: Verb, call: Call) -> Event:
+    return Event(
         kind=kind,
         at=call.now,
         actor=call.actor,
@@ -120,8 +152,6 @@ async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Roll
         reason=call.reason,
         data={"verb": str(verb)},
     )
-    await journal.append(s, event)
-    return saved
 
 
 async def _again(s: Session, ground: Ground, rollout: Rollout, call: Call) -> Rollout:
@@ -132,7 +162,8 @@ async def _again(s: Session, ground: Ground, rollout: Rollout, call: Call) -> Ro
     if any(ground.head.get(model) != one for model, one in before.items()):
         raise PhaseForbids(f"what rollout {rollout.id} changed was changed again since")
     _, after = await around(s, rollout)
-    change = Change(rollout.kind, rollout.models, after, rollout.label)
+    same = await find_edit(s, rollout.strategy, rollout.strategy_number)
+    change = Change(rollout.kind, rollout.models, after, rollout.label, same)
     outcome = await carry_out(s, ground, change, call)
     if not isinstance(outcome, Started):
         raise _over(rollout)

@@ -230,7 +230,7 @@ async def test_a_dry_run_tells_the_plan_and_changes_nothing(world: World) -> Non
     call = world.call(dry_run=True)
     outcome = await promote(world.db, FLEET, "m", PromoteRequest(version=3), call)
     assert isinstance(outcome, Planned)
-    assert outcome.plan.steps == ("load", "promote", "retire")
+    assert [one.name for one in outcome.plan.steps] == ["load", "promote", "retire"]
     assert outcome.plan.after == {"m": serving(1, 3, stable=3)}
     assert outcome.plan.to_revision == 2
     assert outcome.plan.unlabelled == {"m": (1, 3, 3)}
