@@ -222,7 +222,10 @@ def _loop_options(settings: Settings) -> Options:
     # The lock on a SQLite file proves that the last process is gone, so its lease is taken at once.
     holder = "sqlite" if settings.url.startswith("sqlite") else ""
     return Options(
-        observe_interval_s=settings.observe_interval_s, sweep_s=settings.sweep_s, holder=holder
+        observe_interval_s=settings.observe_interval_s,
+        sweep_s=settings.sweep_s,
+        hook_commands_file=settings.hook_commands_file,
+        holder=holder,
     )
 
 

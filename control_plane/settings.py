@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     shutdown_grace_s: Annotated[
         int, Field(ge=0, description="Time that open requests get when the process is told to end.")
     ] = 4
+    hook_commands_file: Annotated[
+        Path | None,
+        Field(description="JSON file, ours alone, of the commands that hooks may run, by name."),
+    ] = None
     api_docs: Annotated[
         bool, Field(description="Serve the interactive API documentation at `/docs`.")
     ] = False

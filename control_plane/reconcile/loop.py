@@ -26,6 +26,7 @@ from control_plane.domain.state import ReloadAnswer, State
 from control_plane.domain.steps import ends_at, step_key
 from control_plane.reconcile.assignments import Desired, Live
 from control_plane.reconcile.desired import DesiredState
+from control_plane.reconcile.hooks import LiveHooks
 from control_plane.reconcile.leader import RENEW_S, Leadership
 from control_plane.reconcile.observe import Storage
 from control_plane.reconcile.queue import KeyedQueue
@@ -73,6 +74,7 @@ class Reconciler:
         self._evidence_at: dict[str, float] = {}  # per rollout: when it was written last
         self._flushed: dict[tuple[str, str], float] = {}
         self._world: World | None = None
+        self._hooks: LiveHooks | None = None
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
 
@@ -93,6 +95,9 @@ class Reconciler:
             nudge=self._queue.nudge,
             written=self._tell,
         )
+        commands_file = self._options.hook_commands_file
+        self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
+        self._hooks.start()
         self._queue.nudge(_FLEETS)
         self._queue.nudge(_SEEN)
 
@@ -104,6 +109,8 @@ class Reconciler:
         with suppress(TimeoutError, Transient):
             async with asyncio.timeout(STOP_S):
                 await self._queue.close()
+                if self._hooks is not None:
+                    await self._hooks.close()
                 await asyncio.gather(*(one.close() for one in _all(world)))
                 await world.desired.close()
                 await world.storage.close()

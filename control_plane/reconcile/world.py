@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from control_plane.domain.advance import Reach
@@ -34,6 +35,7 @@ class Options:
     rpc_timeout_s: float = 2.0
     ask_timeout_s: float = 10.0  # for the one real request to a new version
     flush_s: float = 10.0  # `last_seen_at` of all servers is written so often
+    hook_commands_file: Path | None = None  # declares what hooks may run here; None: nothing
     holder: str = ""  # who holds the leases; a name that only one process at a time has
 
 

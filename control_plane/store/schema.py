@@ -17,7 +17,10 @@ from sqlalchemy import Connection, text
 
 import control_plane
 from control_plane.domain.errors import SchemaMismatch
-from control_plane.store import engines
+from control_plane.store import (
+    engines,
+    hook_tables,  # noqa: F401 - tells the metadata of its tables
+)
 from control_plane.store.failures import translated
 
 _ADVISORY_KEY = 7_023_885_640_142
