@@ -46,11 +46,21 @@ def loads(raw: bytes) -> dict[str, Any]:
         document = json.loads(raw)
     except json.JSONDecodeError as error:
         raise refused(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # bytes that are no text, numbers without end
         raise refused(f"JSON Parse error: {error}") from None
+    if b"\\ud" in raw.lower() and not _encodable(document):
+        raise refused("JSON Parse error: a lone surrogate is no character")
     if not isinstance(document, dict):
         raise refused(f"JSON Value: {quoted(document)} Is not object")
     return document
+
+
+def _encodable(document: object) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dumps(document: Mapping[str, Any]) -> bytes:
