@@ -2,16 +2,18 @@
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from control_plane.domain.action import Blocked, Cause, Converged, ModelAction, Plan, Wait
 from control_plane.domain.advance import Reach, ServerFact
 from control_plane.domain.observed import Observed
-from control_plane.domain.revision import Kind
+from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout, StepName
 from control_plane.domain.state import Ability
-from control_plane.domain.steps import StepTarget
+from control_plane.domain.steps import State, StepTarget
 
+Asked: TypeAlias = tuple[str, int]  # model and version
 NOT_LOOKED = ServerFact(Reach.MOVING, "not looked at yet")
 _FINAL = (Cause.LOAD_FAILED, Cause.FILES_BROKEN, Cause.UNABLE)
 _NO_ANSWER = (Ability.UNABLE, Ability.RETRY)
@@ -58,6 +60,41 @@ class Standpoint:
     observed: Observed
     targets: Mapping[str, StepTarget]
     steps: frozenset[str]  # keys of the steps that had begun when it was made
+    to_prove: Mapping[str, frozenset[int]] = field(default_factory=dict)  # by model, see `to_prove`
+
+
+def to_prove(rollout: Rollout, before: State, after: State) -> Mapping[str, frozenset[int]]:
+    """Return the versions that have to answer one real request before any label moves to them.
+
+    That is part of loading them: a server where one cannot answer turns back a rollout in which
+    nothing has moved yet anywhere.
+    """
+    step = rollout.step
+    if step is None or step.name is not StepName.LOAD or not step.begun:
+        return {}
+    return {
+        model: frozenset(v for label, v in to.labels.items() if _pointed(frm, label) != v)
+        for model in rollout.models
+        if (to := after.get(model)) is not None
+        for frm in (before.get(model),)
+    }
+
+
+def _pointed(deployment: Deployment | None, label: str) -> int | None:
+    return deployment.labels.get(label) if deployment else None
+
+
+def unproven(observed: Observed, versions: Mapping[str, frozenset[int]]) -> tuple[Asked, ...]:
+    """Return those of the versions that are AVAILABLE and have not answered yet."""
+    return tuple(
+        (model, version)
+        for model, wanted in sorted(versions.items())
+        for version in sorted(wanted)
+        if observed.available(model, version)
+        and (
+            (able := observed.models[model][version].able) is None or able.ability is Ability.RETRY
+        )
+    )
 
 
 def fact(rollout: Rollout, key: str, at: Standpoint | None) -> ServerFact:
@@ -85,7 +122,7 @@ def _worst(facts: Iterable[ServerFact]) -> ServerFact:
 def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
     action = at.plan.models.get(name, Converged())
     if isinstance(action, Converged) or _flipped(rollout, name, at):
-        return ServerFact(Reach.REACHED, "done")
+        return _proof(name, at)
     if not isinstance(action, Blocked):
         return ServerFact(Reach.MOVING, _words(action))
     if action.cause not in _FINAL:
@@ -97,6 +134,18 @@ def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
         return ServerFact(Reach.MOVING, action.why)
     failed = "cannot answer" if action.cause is Cause.UNABLE else "failed to load"
     return ServerFact(Reach.FAILED, f"{name} {failed}", text)
+
+
+def _proof(name: str, at: Standpoint) -> ServerFact:
+    """Whether all that has to answer before labels move has answered."""
+    for version in sorted(at.to_prove.get(name, ())):
+        seen = at.observed.models.get(name, {}).get(version)
+        able = seen.able if seen else None
+        if able is None or able.ability is Ability.RETRY:
+            return ServerFact(Reach.MOVING, f"{name} {version} has to answer one request")
+        if able.ability is Ability.UNABLE:
+            return ServerFact(Reach.FAILED, f"{name} {version} cannot answer", able.text)
+    return ServerFact(Reach.REACHED, "done")
 
 
 def _words(action: ModelAction) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from control_plane.domain import standing
 from control_plane.domain.assignment import LOAD_ESTIMATE_S, Assignment, Traits, Want
 from control_plane.domain.fleet import Fleet, Server, ServerFlags
 from control_plane.domain.revision import Deployment
@@ -64,6 +65,14 @@ class Desired:
     def basis(self, server: str) -> tuple[object, ...]:
         """What a plan for this server is made from; equal where the plan would be."""
         return self.fleet, self.servers.get(server), self.stamp, self.begun
+
+    @property
+    def to_prove(self) -> Mapping[str, frozenset[int]]:
+        """The versions that have to answer one request before labels may move to them."""
+        found: dict[str, frozenset[int]] = {}
+        for one in self.live:
+            found |= standing.to_prove(one.rollout, one.before, one.after)
+        return found
 
     @property
     def ours(self) -> tuple[Server, ...]:

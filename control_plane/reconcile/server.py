@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from control_plane.domain import standing
-from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload
+from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload, Wait
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.errors import LeaseLost
 from control_plane.domain.evidence import sent
@@ -20,7 +20,7 @@ from control_plane.domain.observed import Intent, Look, Observed, Presence
 from control_plane.domain.planner import plan_server, reload_timeout_s
 from control_plane.domain.record import to_json
 from control_plane.domain.signature import Signatures, from_json
-from control_plane.domain.standing import Standpoint
+from control_plane.domain.standing import Asked, Standpoint
 from control_plane.domain.state import Able, State
 from control_plane.reconcile import observe
 from control_plane.reconcile.assignments import Desired, assignment, owner_label
@@ -47,7 +47,7 @@ async def reconcile_server(world: World, it: Tracked) -> float:
         await see(world, it)
     last, believed = it.standpoint, world.desired.believed(it.server.fleet)
     same = believed is not None and believed.basis(it.server.name) == it.basis
-    if last and same and _is_steady(it, last.plan, before):
+    if last and same and _is_steady(it, last, before):
         return _pause_s(world, it, last.plan)
     desired = await _assign(world, it)
     if it.assignment and set(it.assignment.models) - set(it.observed.models):
@@ -62,11 +62,13 @@ async def reconcile_server(world: World, it: Tracked) -> float:
     return _pause_s(world, it, plan)
 
 
-def _is_steady(it: Tracked, plan: Plan, before: Observed) -> bool:
+def _is_steady(it: Tracked, last: Standpoint, before: Observed) -> bool:
     """Whether nothing changed since a plan that had nothing to do and waits for no time."""
-    idle = plan.action.cause if isinstance(plan.action, Blocked) else plan.action
+    action = last.plan.action
+    idle = action.cause if isinstance(action, Blocked) else action
     same = replace(it.observed, at=0.0) == replace(before, at=0.0)
-    return same and not it.events and (idle in _IDLE or isinstance(idle, Converged))
+    waited_for = it.events or standing.unproven(it.observed, last.to_prove)
+    return same and not waited_for and (idle in _IDLE or isinstance(idle, Converged))
 
 
 async def _assign(world: World, it: Tracked) -> Desired:
@@ -85,8 +87,8 @@ async def _assign(world: World, it: Tracked) -> Desired:
 async def _decide(world: World, it: Tracked, desired: Desired) -> Plan:
     """Plan, ask versions what the plan asks of them, look at storage if it wants that."""
     plan = _planned(world, it)
-    if plan.ask:
-        able = await _ask(world, it, plan.ask, desired)
+    if asked := plan.ask or _early(it, plan, desired):
+        able = await _ask(world, it, asked, desired)
         learn(it, Look(world.now(), able=able))
         plan = _planned(world, it)
     if plan.storage_wanted and it.assignment is not None:
@@ -96,13 +98,19 @@ async def _decide(world: World, it: Tracked, desired: Desired) -> Plan:
     return plan
 
 
+def _early(it: Tracked, plan: Plan, desired: Desired) -> tuple[Asked, ...]:
+    """What has to answer though this server moves no label yet: the others wait for it."""
+    found = standing.unproven(it.observed, desired.to_prove)
+    return found if isinstance(plan.action, Converged | Wait) and plan.models else ()
+
+
 def _planned(world: World, it: Tracked, storage: Mapping[str, Presence] | None = None) -> Plan:
     assigned = it.assignment or Assignment({}, "", taken_over=False)
     return plan_server(assigned, it.observed, storage, world.now())
 
 
 async def _ask(
-    world: World, it: Tracked, asked: tuple[tuple[str, int], ...], desired: Desired
+    world: World, it: Tracked, asked: tuple[Asked, ...], desired: Desired
 ) -> dict[str, dict[int, Able]]:
     """Ask versions one real request each, and the marker again meanwhile."""
 
@@ -226,7 +234,7 @@ def _wanted(it: Tracked) -> dict[str, frozenset[int]]:
 def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:
     """Keep the plan, and say it if it says something new."""
     last, targets = it.standpoint, desired.targets_of(it.server.name)
-    it.standpoint = Standpoint(plan, it.observed, targets, desired.begun)
+    it.standpoint = Standpoint(plan, it.observed, targets, desired.begun, desired.to_prove)
     it.basis = desired.basis(it.server.name)
     if last is None or last.plan.sentence != plan.sentence:
         log.info("server", fleet=it.server.fleet, server=it.server.name, sentence=plan.sentence)
@@ -279,6 +287,8 @@ def _pause_s(world: World, it: Tracked, plan: Plan) -> float:
     if isinstance(plan.action, Reload):
         return 0.0 if _may_push(world, it) else options.dial_s
     waits = standing.waits(plan)
+    if it.standpoint and standing.unproven(it.observed, it.standpoint.to_prove):
+        return _watch_s(world, it)
     if not waits:
         return options.observe_interval_s
     pauses = [one.look_again_s or _watch_s(world, it) for one in waits]
