@@ -39,6 +39,8 @@ MODELS: Final[Mapping[str, tuple[int, ...]]] = {"half_plus_two": (1, 2, 3), "sen
 FLAGS: Final[Mapping[str, bool | int]] = {
     "allow_version_labels_for_unavailable_models": True,
     "file_system_poll_wait_seconds": 1,
+    "max_num_load_retries": 1,  # by default a broken version takes five minutes to fail
+    "load_retry_interval_micros": 1_000_000,
 }
 _FIRST_PORT: Final = 8500
 _POLL_S: Final = 0.05
