@@ -17,6 +17,7 @@ from control_plane.api import (
     resolve,
     rollouts,
     servers,
+    strategies,
     system,
     tokens,
 )
@@ -77,6 +78,7 @@ def _api() -> APIRouter:
         predict.router,
         deployments.router,
         rollouts.router,
+        strategies.router,
         servers.router,
         models.router,
         fleets.router,

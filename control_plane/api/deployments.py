@@ -99,6 +99,7 @@ async def promote(
         version=body.version,
         from_label=body.from_label or "",
         expect=body.expect,
+        strategy=_strategy(body.strategy),
         supersede=body.supersede,
         force=body.force,
     )
@@ -124,7 +125,11 @@ async def promote_group(fleet: FleetPath, body: PromotionGroup, write: WriteDep)
         (
             one.model,
             domain.PromoteRequest(
-                label=one.label, version=one.version, supersede=body.supersede, force=body.force
+                label=one.label,
+                version=one.version,
+                strategy=_strategy(body.strategy),
+                supersede=body.supersede,
+                force=body.force,
             ),
         )
         for one in body.items
@@ -158,6 +163,10 @@ async def rollback(
         fleet,
         lambda commit: promotion.rollback(write.db, fleet, model, request, call, commit),
     )
+
+
+def _strategy(name: str) -> str:
+    return "" if name == "default" else name
 
 
 def _policy(chosen: PolicyChoice | None) -> Policy | None:

@@ -255,6 +255,7 @@ def model_json(model: Model) -> dict[str, Any]:
         "description": model.description,
         "owner": model.owner,
         "tags": dict(model.tags),
+        "default_strategy": model.default_strategy,
         "created_at": model.created_at.isoformat(),
         "created_by": model.created_by,
     }

@@ -29,6 +29,7 @@ from control_plane.services import deployments, rollouts, timeline
 from control_plane.services.rollout_view import revision_json, rollout_json
 
 router = APIRouter(tags=["rollouts"])
+_GOES_ON = (rollouts.Verb.RETRY, rollouts.Verb.RESUME, rollouts.Verb.PROMOTE_NOW)
 TextQuery = Annotated[QueryText, Query()]
 
 
@@ -59,11 +60,11 @@ async def get_rollout(rollout_id: RolloutPath, db: DbDep, _: ViewerDep) -> Respo
 async def steer_rollout(
     rollout_id: RolloutPath, verb: rollouts.Verb, write: WriteDep, body: Remark | None = None
 ) -> Response:
-    """Pause, resume, abort, retry, approve or reject a rollout."""
+    """Pause, resume, abort, retry, approve, reject or hurry a rollout."""
     call = call_of(write, body.reason if body else "")
 
     def steered(rollout: Rollout) -> Answer:
-        begun = verb in (rollouts.Verb.RETRY, rollouts.Verb.RESUME) and rollout.phase.live
+        begun = verb in _GOES_ON and rollout.phase.live
         place = {"Location": f"/api/v1/rollouts/{rollout.id}"}
         told = {"changed": True, "rollout": rollout_json(rollout)}
         return Answer(202 if begun else 200, told, etag(rollout.rv) | place)

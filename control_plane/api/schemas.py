@@ -67,6 +67,8 @@ ModelPath = Annotated[str, Path(alias="model", pattern=NAME_PATTERN)]
 FleetPath = Annotated[str, Path(alias="fleet", pattern=NAME_PATTERN)]
 ServerPath = Annotated[str, Path(alias="server", pattern=NAME_PATTERN)]
 LabelPath = Annotated[str, Path(alias="label", pattern=NAME_PATTERN)]
+StrategyPath = Annotated[str, Path(alias="strategy", pattern=NAME_PATTERN)]
+StrategyNumber = Annotated[int, Path(alias="number", ge=0, le=2**31 - 1)]
 TokenPath = Annotated[str, Path(alias="name", pattern=NAME_PATTERN)]
 VersionPath = Annotated[int, Path(alias="version", ge=0, le=MAX_VERSION)]
 RevisionPath = Annotated[int, Path(alias="number", ge=1, le=2**31 - 1)]
@@ -102,6 +104,7 @@ class ModelChange(Body):
     description: Words | None = None
     owner: Short | None = None
     tags: Tags | None = None
+    default_strategy: Name | Literal[""] | None = None
 
 
 class VersionCreate(Body):
@@ -249,7 +252,7 @@ class PromoteRequest(Body):
     version: VersionNumber | None = None
     from_label: LabelName | None = None
     expect: VersionNumber | None = None
-    strategy: Literal["default"] = "default"
+    strategy: Name = "default"
     supersede: bool = False
     plan_hash: Short | None = None
     allow_breaking: bool = False
@@ -269,10 +272,18 @@ class PromotionGroup(Body):
     """Several models whose labels move together."""
 
     items: Annotated[list[PromotionItem], Field(min_length=1, max_length=200)]
+    strategy: Name = "default"
     supersede: bool = False
     allow_breaking: bool = False
     force: bool = False
     reason: Reason = ""
+
+
+class StrategyPut(Body):
+    """What a strategy is; its steps are read by the strategy's own rules."""
+
+    description: Short = ""
+    steps: Annotated[list[Any], Field(max_length=50)]
 
 
 class RollbackRequest(Body):

@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 import control_plane
-from control_plane.cli import deployments, fleets, look, process, registry, rollouts, tokens
+from control_plane.cli import (
+    deployments,
+    fleets,
+    look,
+    process,
+    registry,
+    rollouts,
+    strategies,
+    tokens,
+)
 from control_plane.cli.options import Target, grouped
 
 app = typer.Typer(
@@ -25,6 +34,7 @@ for _group in (
     fleets.fleets,
     fleets.servers,
     rollouts.rollouts,
+    strategies.strategies,
 ):
     app.add_typer(_group)
 

@@ -44,6 +44,9 @@ class Goal:
         int | None, typer.Option(help="refuse unless the label points to this version now")
     ] = None
     plan_hash: Annotated[str, typer.Option(help="refuse if the plan is not this one")] = ""
+    strategy: Annotated[
+        str, typer.Option(help="the steps to take (default: the model's own)", show_default=False)
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def promote(
         allow_breaking=leave.allow_breaking,
         force=leave.force,
         plan_hash=goal.plan_hash,
+        strategy=goal.strategy,
         reason=change.reason,
     )
     with session(target) as here:

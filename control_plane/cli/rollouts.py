@@ -19,6 +19,7 @@ _VERBS = {
     "approve": "Let a rollout through a gate that waits for a person.",
     "reject": "Refuse a gate that waits for a person; the rollout goes back.",
     "retry": "Start a failed rollout again.",
+    "promote-now": "Wait for no bake, gate or approval before the labels moved everywhere.",
 }
 
 

@@ -99,6 +99,18 @@ class Server(TypedDict):
     models: Any
 
 
+class Strategy(TypedDict):
+    """The steps that a promotion takes, as they were from one edit to the next."""
+
+    name: str
+    number: int
+    built_in: bool
+    description: str
+    steps: list[Mapping[str, Any]]
+    created_at: str | None
+    created_by: str
+
+
 class Step(TypedDict):
     """One part of a rollout."""
 
@@ -107,6 +119,7 @@ class Step(TypedDict):
     servers: list[str]
     started_at: str | None
     ended_at: str | None
+    spec: Mapping[str, Any]
     evidence: Mapping[str, Any]
 
 
@@ -119,6 +132,7 @@ class Rollout(TypedDict):
     models: list[str]
     kind: str
     label: str
+    strategy: Mapping[str, Any]
     from_revision: int
     to_revision: int
     phase: str

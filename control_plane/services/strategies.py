@@ -90,10 +90,10 @@ async def put(
     """Make a strategy this from now on; `event` says who and when. What is so already stays.
 
     Raises:
-        Conflict: the name is `direct`, or somebody edited it in the same moment.
+        Conflict: the name is `direct` or `default`, or somebody edited it in the same moment.
         PreconditionFailed: it is not at `expected` any more.
     """
-    _refuse_direct(name)
+    _refuse_reserved(name)
     async with db.begin() as s:
         found = await store.newest(s, name)
         _check_number(expected, found)
@@ -112,11 +112,11 @@ async def delete(
 
     Raises:
         NotFound: it does not exist, or was never edited.
-        Conflict: the name is `direct`.
+        Conflict: the name is `direct` or `default`.
         StillInUse: it is the default of a model, and nothing built in takes its place.
         PreconditionFailed: it is not at `expected` any more.
     """
-    _refuse_direct(name)
+    _refuse_reserved(name)
     async with db.begin() as s:
         found = await store.newest(s, name)
         if not isinstance(found, Named):
@@ -190,9 +190,11 @@ def strategy_json(named: Named) -> dict[str, Any]:
     }
 
 
-def _refuse_direct(name: str) -> None:
+def _refuse_reserved(name: str) -> None:
     if name == DIRECT.name:
         raise Conflict("direct is built in and always means the same", hint="take another name")
+    if name == "default":
+        raise Conflict("default stands for a model's own", hint="take another name")
 
 
 def _check_number(expected: int | None, found: Named | int) -> None:
