@@ -1,0 +1,166 @@
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from control_plane.domain.promotion import PromoteRequest
+from control_plane.domain.rollout import Phase, Rollout, StepName
+from control_plane.domain.strategy import Named
+from control_plane.domain.strategy_document import parse
+from control_plane.reconcile.gates import Gates
+from control_plane.services import promotion
+from control_plane.store import strategies
+from tests.contract.pages import Pages, pages
+from tests.contract.recordings import half, predicted, sentiment, tfrecord, write_warm_up
+from tests.scenario.stage import FLEET, MODELS, Resolved, Stage, now, until
+
+REPLAY = {"gate": {"kind": "replay", "tolerance": {"max_abs": 0.01}}}
+CANARY = ["load", {"canary": {}}, {"bake": {"seconds": 0.5}}, REPLAY, "promote", "retire"]
+TEXTS = [["很"], ["很", "喜欢"], ["喜欢", "喜欢", "喜欢"], ["垃圾"]]
+PASSES = b'{"verdict": "pass", "reason": "fine"}'
+
+
+@pytest.fixture
+async def play(stage: Stage) -> AsyncIterator["Play"]:
+    made = Play(stage)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def web() -> Iterator[Pages]:
+    with pages() as made:
+        yield made
+
+
+class Play:
+    """A stage whose loop judges gates."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.gates: Gates | None = None
+
+    async def start(self) -> None:
+        loop = await self.stage.start_loop()
+        assert loop._world is not None
+        self.gates = loop._world.gates = Gates(loop._world)
+
+    async def stop(self) -> None:
+        if self.gates is not None:
+            await self.gates.close()
+            self.gates = None
+        await self.stage.stop_loop()
+
+    async def serve(self, model: str, second: str, requests: list[Any]) -> None:
+        """Serve version 1 of a test model; version 2, of another, brings requests along."""
+        path = await self.stage.model(model, 1, of=model)
+        shutil.copytree(MODELS / second, path / "2")
+        write_warm_up(path / "2", tfrecord(predicted(one) for one in requests))
+        await self.stage.scan(model)
+        await self.stage.server("a", predicts=True)
+        await self.start()
+        await self.stage.done(await self.stage.deploy(model, 1, stable=1), 40)
+
+    async def promote(self, model: str, *steps: Any) -> Rollout:
+        named = Named("judged", 1, parse({"steps": list(steps)}), now(), "test")
+        async with self.stage.db.begin() as s:
+            assert await strategies.add(s, named)
+        request = PromoteRequest(version=2, force=True, strategy="judged")
+        outcome = await promotion.promote(self.stage.db, FLEET, model, request, self.stage._call())
+        return self.stage._started(outcome)
+
+    async def holds(self, rollout: Rollout, words: str) -> Rollout:
+        """Wait until a rollout says that its gate holds for this reason."""
+
+        def told(one: Rollout) -> bool:
+            assert one.phase.live, one.sentence
+            return words in one.sentence
+
+        return await until(lambda: self.stage.rollout(rollout), told, 20)
+
+
+def verdict_of(rollout: Rollout, kind: str) -> dict[str, Any]:
+    gates = [one for one in rollout.steps if one.name is StepName.GATE]
+    (found,) = (one.evidence["verdict"] for one in gates if one.spec["kind"] == kind)
+    json.dumps(found, allow_nan=False)
+    return dict(found)
+
+
+async def test_a_canary_that_answers_alike_is_promoted_after_its_bake(play: Play) -> None:
+    await play.serve("sentiment", "sentiment/1", [sentiment(*words) for words in TEXTS])
+    rollout = await play.stage.done(await play.promote("sentiment", *CANARY), 40)
+    assert await play.stage.label("a", "sentiment") == Resolved(2)
+    assert await play.stage.label("a", "sentiment", "canary") == Resolved(2)
+    verdict = verdict_of(rollout, "replay")
+    assert verdict["ruling"] == "pass"
+    evidence = verdict["evidence"]["models"]["sentiment"]
+    assert (evidence["server"], evidence["current"], evidence["new"]) == ("a", 1, 2)
+    assert (evidence["answered"], evidence["outputs"]["softmax"]["max_abs"]) == (4, 0.0)
+    baked = next(one for one in rollout.steps if one.name is StepName.BAKE)
+    assert baked.ended_at is not None
+    assert baked.started_at is not None
+    assert baked.ended_at - baked.started_at >= timedelta(seconds=0.5)
+
+
+async def test_perturbed_weights_are_rolled_back_and_stable_never_moved(play: Play) -> None:
+    await play.serve("sentiment", "perturbed/1", [sentiment(*words) for words in TEXTS])
+    rollout = await play.stage.over(await play.promote("sentiment", *CANARY), 40)
+    assert rollout.phase is Phase.ROLLED_BACK
+    evidence = verdict_of(rollout, "replay")["evidence"]["models"]["sentiment"]
+    assert evidence["worst_record"] == 3
+    assert "softmax differs by max_abs 0.905 (at most 0.01); worst at record 3" in rollout.sentence
+    assert await play.stage.label("a", "sentiment") == Resolved(1)
+    reloads = await play.stage.events("server.reloaded")
+    assert not any("stable → 2" in one.data["sentence"] for one in reloads)
+
+
+async def test_a_broken_warm_up_file_fails_the_gate_with_the_record(play: Play) -> None:
+    await play.serve("half_plus_two", "half_plus_two/2", [half(1.0)])
+    file = play.stage.models / "half_plus_two" / "2" / "assets.extra" / "tf_serving_warmup_requests"
+    file.write_bytes(file.read_bytes() * 2 + b"junk")
+    failed = await play.stage.over(
+        await play.promote("half_plus_two", "load", REPLAY, "promote"), 40
+    )
+    assert (failed.phase, failed.sentence) == (Phase.FAILED, "record 3: not a TFRecord file")
+    assert verdict_of(failed, "replay")["evidence"] == {"record": 3}
+
+
+async def test_gates_of_every_other_kind_hold_until_they_may_pass(play: Play, web: Pages) -> None:
+    await play.serve("half_plus_two", "half_plus_two/2", [half(1.0)])
+    web.answers["/metrics"] = (200, b'errors{model="half_plus_two"} 4\n')
+    metrics = {
+        "kind": "metrics",
+        "source": f"{web.url}/metrics",
+        "series": {"name": "errors", "labels": {"model": "{model}"}},
+        "at_most": 0,
+        "window_s": 0.1,
+    }
+    soon = (now() + timedelta(seconds=1)).isoformat()
+    windows = [{"from": "2020-01-01T00:00Z", "to": "2099-01-01T00:00Z", "models": ["other"]}]
+    rollout = await play.promote(
+        "half_plus_two",
+        "load",
+        {"gate": {"kind": "schedule", "at": soon}},
+        {"gate": {"kind": "freeze", "windows": windows}},
+        {"gate": metrics},
+        {"gate": {"kind": "probe", "min_requests": 20, "per_s": 50}},
+        {"gate": {"kind": "http", "url": f"{web.url}/judge"}},
+        "promote",
+    )
+    await play.holds(rollout, "/judge answers 404")
+    await play.stop()  # whoever comes next asks again
+    await play.start()
+    await play.holds(rollout, "/judge answers 404")
+    web.answers["/judge"] = (200, PASSES)
+    done = await play.stage.done(rollout, 20)
+    assert verdict_of(done, "http")["sentence"] == f"{web.url}/judge says pass: fine"
+    assert verdict_of(done, "metrics")["sentence"] == "errors is 0"
+    probed = verdict_of(done, "probe")["evidence"]
+    assert probed["requests"] >= 20
+    assert probed["failures"] == 0
+    assert set(probed["by"]) == {"label", "version", "unlabelled"}
+    told = json.loads(web.sent[-1])
+    assert told["models"] == {"half_plus_two": {"current": 1, "new": 2}}
