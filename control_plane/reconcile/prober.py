@@ -24,6 +24,7 @@ TIMEOUT_S = 10.0
 _SYNC_S = 0.5  # new servers are taken up this often
 _KEPT = 20_000  # latencies, the newest
 _REFUSED = ("INVALID_ARGUMENT", "OUT_OF_RANGE")
+_NO_SUCH_LABEL = "servable version label"
 log = structlog.get_logger()
 
 
@@ -120,7 +121,8 @@ class Prober:
 
     def _questions(self, it: Tracked) -> list[Question]:
         """What the server is to serve now and was seen to."""
-        wanted = it.assignment.models if it.assignment and it.observed.reachable else {}
+        ours = it.assignment is not None and it.assignment.taken_over and it.observed.reachable
+        wanted = it.assignment.models if it.assignment and ours else {}
         found: list[Question] = []
         for model in self._pairs:
             if model not in wanted:
@@ -145,6 +147,7 @@ class Prober:
         elif question.at is not None:
             spec.version.value = question.at
         asked = stubs.PredictRequest(model_spec=spec, inputs=request.inputs)
+        restarted_at = it.observed.restarted_at
         try:
             heard = await asker.ask(asked, TIMEOUT_S)
         except ServerUnreachable:
@@ -152,11 +155,16 @@ class Prober:
             return
         if heard.error and question not in self._questions(it):
             return  # it was to go while it was asked for
+        if heard.error:
+            await asyncio.sleep(self._world.options.observe_interval_s)  # until it is looked at
+        if it.observed.restarted_at != restarted_at:
+            self._tally.unreachable += 1
+            return
         self._count(it, question, heard)
 
     def _count(self, it: Tracked, question: Question, heard: Heard) -> None:
         tally = self._tally
-        if heard.error.startswith(_REFUSED):
+        if heard.error.startswith(_REFUSED) and _NO_SUCH_LABEL not in heard.error:
             tally.refused += 1
             tally.last_refusal = heard.error
             return

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from control_plane.domain.strategy import Named
 from control_plane.domain.strategy_document import parse
 from control_plane.reconcile.gates import Gates
 from control_plane.services import promotion
+from control_plane.store import fleets as store
 from control_plane.store import strategies
 from tests.contract.pages import Pages, pages
 from tests.contract.recordings import half, predicted, sentiment, tfrecord, write_warm_up
@@ -164,3 +166,43 @@ async def test_gates_of_every_other_kind_hold_until_they_may_pass(play: Play, we
     assert set(probed["by"]) == {"label", "version", "unlabelled"}
     told = json.loads(web.sent[-1])
     assert told["models"] == {"half_plus_two": {"current": 1, "new": 2}}
+
+
+async def test_servers_with_the_new_version_are_measured_against_the_others(play: Play) -> None:
+    await play.stage.model("half_plus_two", 1, 2)
+    with pages() as canary, pages() as other:
+        for name, web in (("a", canary), ("b", other)):
+            web.answers["/m"] = (200, b"asked 100\nfailed 1\n")
+            await play.stage.server(name)
+            await seen_at(play.stage, name, web.url.removeprefix("http://"))
+        await play.start()
+        await play.stage.done(await play.stage.deploy("half_plus_two", 1, stable=1))
+        gate = {
+            "kind": "metrics",
+            "path": "/m",
+            "series": {"name": "failed"},
+            "per": {"name": "asked"},
+            "canary_ratio": 2,
+            "min_samples": 50,
+            "window_s": 0,
+        }
+        steps = ("load", {"canary": {"servers": 1}}, {"gate": gate}, "promote")
+        rollout = await play.promote("half_plus_two", *steps)
+        await play.holds(rollout, "waiting for 50 samples")
+        other.answers["/m"] = (200, b"asked 200\nfailed 11\n")
+        canary.answers["/m"] = (200, b"asked 200\nfailed 51\n")
+        over = await play.stage.over(rollout)
+    assert over.phase is Phase.ROLLED_BACK
+    assert over.sentence == (
+        "failed is 0.5 with the new version, 0.1 elsewhere: 5 times (at most 2)"
+    )
+    assert verdict_of(over, "metrics")["evidence"]["places"]["a"]["increase"] == 50
+    for name in ("a", "b"):
+        assert await play.stage.label(name, "half_plus_two") == Resolved(1)
+
+
+async def seen_at(stage: Stage, name: str, rest_address: str) -> None:
+    """Tell where a server's own series are."""
+    async with stage.db.begin() as s:
+        known = await store.server(s, FLEET, name)
+        await store.save_server(s, replace(known, rest_address=rest_address), None)
