@@ -11,6 +11,7 @@ from control_plane.api import (
     deployments,
     events,
     fleets,
+    hooks,
     models,
     predict,
     problems,
@@ -83,6 +84,7 @@ def _api() -> APIRouter:
         models.router,
         fleets.router,
         events.router,
+        hooks.router,
         tokens.router,
         system.admin_router,
     ):

@@ -25,7 +25,8 @@ from control_plane.api.schemas import (
 )
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.rollout import Phase, Rollout
-from control_plane.services import deployments, rollouts, timeline
+from control_plane.services import deployments, hooks, rollouts, timeline
+from control_plane.services.hooks import run_json
 from control_plane.services.rollout_view import revision_json, rollout_json
 
 router = APIRouter(tags=["rollouts"])
@@ -51,9 +52,11 @@ async def list_rollouts(
 
 @router.get("/rollouts/{id}")
 async def get_rollout(rollout_id: RolloutPath, db: DbDep, _: ViewerDep) -> Response:
-    """Show a rollout."""
+    """Show a rollout and the runs of its hooks."""
     rollout = await rollouts.show(db, rollout_id)
-    return json_response(rollout_json(rollout), headers=etag(rollout.rv))
+    runs = await hooks.runs_of(db, rollout_id)
+    told = rollout_json(rollout) | {"hooks": [run_json(one) for one in runs]}
+    return json_response(told, headers=etag(rollout.rv))
 
 
 @router.post("/rollouts/{id}:{verb}")
