@@ -42,7 +42,7 @@ class GateSpec:
     """Wait until a gate passes; `options` are those of its kind."""
 
     kind: str
-    name: str = ""
+    name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -178,7 +178,7 @@ def _document(spec: StepSpec) -> dict[str, Any]:
         case Bake(seconds) | Drain(seconds):
             return {"seconds": seconds}
         case GateSpec(kind, name, options):
-            return {"kind": kind, "name": name or kind, **options}
+            return {"kind": kind, "name": name, **options}
         case Approve(count, exclude_author):
             return {"count": count, "exclude_author": exclude_author}
         case Promote(waves):

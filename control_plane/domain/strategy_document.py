@@ -109,12 +109,10 @@ def _bake(fields: _Fields) -> StepSpec:
 
 
 def _gate(fields: _Fields) -> StepSpec:
-    name = fields.text("name", "")
-    if name:
-        check_name(f"{fields.path}.name", name)
     document = {key: one for key, one in fields.document.items() if key != "name"}
     check_gate(fields.path, document)
-    return GateSpec(document.pop("kind"), name, document)
+    kind = document.pop("kind")
+    return GateSpec(kind, check_name(f"{fields.path}.name", fields.text("name", kind)), document)
 
 
 def _approve(fields: _Fields) -> StepSpec:
