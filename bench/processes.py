@@ -1,8 +1,10 @@
 """The processes that figures are taken of: dev servers, and the control plane as `tfsctl serve`."""
 
 import asyncio
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from control_plane.client.calls import DeploymentSpec, ServerSpec
 FLEET = "default"
 VERSIONS = (1, 2)
 PATIENCE_S = 120.0
+_PR_SET_PDEATHSIG = 1
 _MODEL = Path(__file__).parents[1] / "tests" / "models" / "half_plus_two"
 _FLAGS: Mapping[str, bool | int] = {
     "allow_version_labels_for_unavailable_models": True,
@@ -67,6 +70,7 @@ def python(log: Path, *arguments: str, **environment: str) -> Iterator[psutil.Po
             stdout=out,
             stderr=out,
             env={**os.environ, **environment},
+            preexec_fn=_end_with_parent,
         )
     try:
         yield process
@@ -78,6 +82,12 @@ def python(log: Path, *arguments: str, **environment: str) -> Iterator[psutil.Po
         except psutil.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the one that measures is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @asynccontextmanager

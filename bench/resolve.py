@@ -8,7 +8,15 @@ from pathlib import Path
 import httpx
 
 from bench import bare_route
-from bench.processes import ControlPlane, control_plane, dev_servers, free_port, make_models, python
+from bench.processes import (
+    PATIENCE_S,
+    ControlPlane,
+    control_plane,
+    dev_servers,
+    free_port,
+    make_models,
+    python,
+)
 from bench.table import Row, faster, middle
 
 ROUNDS = 6
@@ -29,7 +37,8 @@ async def measure(home: Path) -> list[Row]:
         module = ("-m", "bench.bare_route", str(ours.database), str(port), body)
         with python(home / "bare.log", *module):
             bare = f"127.0.0.1:{port}"
-            await _until_same(bare, body, headers)
+            async with asyncio.timeout(PATIENCE_S):
+                await _until_same(bare, body, headers)
             return await _compare(ours, bare)
 
 
