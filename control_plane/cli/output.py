@@ -150,7 +150,7 @@ def text_of(value: object) -> str:
         case str() if _MOMENT.fullmatch(value):
             return f"{value[:10]} {value[11:19]}Z"
         case _:
-            return "-" if value in _NOTHING else str(value)
+            return "-" if value in _NOTHING else " ".join(str(value).split())
 
 
 def _stdout() -> Console:

@@ -111,7 +111,7 @@ def follow(here: Session, rollout: Rollout) -> NoReturn:
         say(f"detached; rollout {rollout['id']} goes on. Follow it with: {again}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     show(ROLLOUTS, last, here.form)
-    if error := last["error"]:
+    if (error := last["error"]) and error not in last["sentence"]:
         say(f"TensorFlow Serving said: {error}")
     raise typer.Exit(exits.of_rollout(last))
 

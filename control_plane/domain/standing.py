@@ -128,12 +128,13 @@ def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
     if action.cause not in _FINAL:
         return ServerFact(Reach.BLOCKED, action.why)
     if action.cause is Cause.FILES_BROKEN:
-        return ServerFact(Reach.FAILED, action.why, action.why)
-    text = _failure(name, _needed(rollout, name, at), at.observed)
-    if text is None:
+        return ServerFact(Reach.FAILED, "broken files", action.why)
+    failure = _failure(name, _needed(rollout, name, at), at.observed)
+    if failure is None:
         return ServerFact(Reach.MOVING, action.why)
+    version, text = failure
     failed = "cannot answer" if action.cause is Cause.UNABLE else "failed to load"
-    return ServerFact(Reach.FAILED, f"{name} {failed}", text)
+    return ServerFact(Reach.FAILED, f"{name} {version} {failed}", text)
 
 
 def _proof(name: str, at: Standpoint) -> ServerFact:
@@ -175,16 +176,16 @@ def _needed(rollout: Rollout, name: str, at: Standpoint) -> frozenset[int]:
     return frozenset(target.labels.values()) if _rolls_back(rollout) else target.versions
 
 
-def _failure(name: str, versions: frozenset[int], observed: Observed) -> str | None:
-    """TensorFlow Serving's own text about the first of the versions that failed."""
+def _failure(name: str, versions: frozenset[int], observed: Observed) -> tuple[int, str] | None:
+    """The first of the versions that failed, and TensorFlow Serving's own text about it."""
     for version in sorted(versions, reverse=True):
         seen = observed.models.get(name, {}).get(version)
         if seen is None:
             continue
         if seen.failed:
-            return seen.error
+            return version, seen.error
         if seen.able is not None and seen.able.ability in _NO_ANSWER:
-            return seen.able.text
+            return version, seen.able.text
     return None
 
 

@@ -22,6 +22,7 @@ async def test_a_corrupt_version_fails_its_rollout_before_any_label_moves(stage:
     failed = await stage.over(await stage.promote("half_plus_two", 2))
     assert failed.phase is Phase.FAILED
     assert "saved_model.pb" in failed.error
+    assert failed.sentence.count("saved_model.pb") == 1
     assert await stage.label("a", "half_plus_two") == Resolved(1)
     assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE"}
     async with stage.db.read() as s:
