@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from control_plane.cli.options import Change, Target, grouped
-from control_plane.cli.output import View, key, say, show, show_list
+from control_plane.cli.output import Form, View, chosen, key, say, show, show_list
 from control_plane.cli.session import remove, session
 from control_plane.client import calls
 
@@ -37,7 +37,11 @@ def create(
         made = here.client.send(calls.add_token(name, role, expires_in))
         if "token" not in made:
             say(f"the answer was lost on its way: run `tfsctl token revoke {name}`, create it anew")
-        show(TOKENS, made, here.form)
+        if chosen(here.form) is Form.TABLE and "token" in made:
+            say(f"the token {name} ({role}) is shown this once:")
+            show(TOKENS, made, Form.NAME)  # a table would break it at the terminal's edge
+        else:
+            show(TOKENS, made, here.form)
 
 
 @tokens.command("list")

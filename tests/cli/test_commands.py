@@ -75,6 +75,8 @@ def test_tokens_are_made_used_and_revoked(tfsctl: Tfsctl) -> None:
     token = tfsctl("token", "create", "vera", "--role", "viewer", "-o", "name").out.strip()
     assert tfsctl("model", "list", TFSCTL_TOKEN=token).code == 0
     assert tfsctl("version", "scan", MODEL, TFSCTL_TOKEN=token).code == 4
+    shown = tfsctl("token", "create", "walt", "--role", "viewer", "-o", "table").out.strip()
+    assert tfsctl("model", "list", TFSCTL_TOKEN=shown).code == 0
     assert "vera" in [row["name"] for row in tfsctl.ok("token", "list")]
     assert tfsctl("token", "revoke", "vera").code == 0
     eventually(lambda: tfsctl("model", "list", TFSCTL_TOKEN=token).code == 4, "vera is out")
