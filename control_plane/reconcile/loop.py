@@ -26,6 +26,7 @@ from control_plane.domain.state import ReloadAnswer, State
 from control_plane.domain.steps import ends_at, step_key
 from control_plane.reconcile.assignments import Desired, Live
 from control_plane.reconcile.desired import DesiredState
+from control_plane.reconcile.gates import Gates
 from control_plane.reconcile.hooks import LiveHooks
 from control_plane.reconcile.leader import RENEW_S, Leadership
 from control_plane.reconcile.observe import Storage
@@ -74,6 +75,7 @@ class Reconciler:
         self._evidence_at: dict[str, float] = {}  # per rollout: when it was written last
         self._flushed: dict[tuple[str, str], float] = {}
         self._world: World | None = None
+        self._gates: Gates | None = None
         self._hooks: LiveHooks | None = None
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
@@ -98,6 +100,7 @@ class Reconciler:
         commands_file = self._options.hook_commands_file
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
+        self._gates = self._world.gates = Gates(self._world, self._options.request_sets)
         self._queue.nudge(_FLEETS)
         self._queue.nudge(_SEEN)
 
@@ -111,6 +114,8 @@ class Reconciler:
                 await self._queue.close()
                 if self._hooks is not None:
                     await self._hooks.close()
+                if self._gates is not None:
+                    await self._gates.close()
                 await asyncio.gather(*(one.close() for one in _all(world)))
                 await world.desired.close()
                 await world.storage.close()
@@ -341,7 +346,7 @@ async def _facts(world: World, desired: Desired, live: Live) -> Facts:
         max_unavailable=desired.fleet.max_unavailable,
         key=live.key,
         old_version_gone=any(_old_version_gone(live, it.observed) for it in at.values()),
-        verdict=world.gates.verdict(live) if live.judged else None,
+        verdict=world.gates.verdict(live),
         hooks=await world.hooks.facts(live),
     )
 

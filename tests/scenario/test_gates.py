@@ -11,7 +11,6 @@ from control_plane.domain.promotion import PromoteRequest
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.strategy import Named
 from control_plane.domain.strategy_document import parse
-from control_plane.reconcile.gates import Gates
 from control_plane.services import promotion
 from control_plane.store import fleets as store
 from control_plane.store import strategies
@@ -43,17 +42,11 @@ class Play:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.gates: Gates | None = None
 
     async def start(self) -> None:
-        loop = await self.stage.start_loop()
-        assert loop._world is not None
-        self.gates = loop._world.gates = Gates(loop._world)
+        await self.stage.start_loop()
 
     async def stop(self) -> None:
-        if self.gates is not None:
-            await self.gates.close()
-            self.gates = None
         await self.stage.stop_loop()
 
     async def serve(self, model: str, second: str, requests: list[Any]) -> None:
