@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from control_plane.domain.catalog import check_name
-from control_plane.domain.errors import Denied, FieldInvalid, NotAuthenticated
+from control_plane.domain.errors import Denied, FieldInvalid, NotAuthenticated, StillInUse
 from control_plane.domain.events import Event, EventKind
 from control_plane.services.commit import Commit
 from control_plane.store import journal, tokens
-from control_plane.store.database import Database
+from control_plane.store.database import Database, Session
 from control_plane.store.tokens import Token
 
 BELIEF_S: Final = 5.0
@@ -156,12 +156,25 @@ async def create(
 async def revoke(
     db: Database, name: str, *, actor: str, now: datetime, commit: Commit[Token]
 ) -> Token:
-    """Revoke a token by its name; it works for `BELIEF_S` more at most."""
+    """Revoke a token by its name; it works for `BELIEF_S` more at most.
+
+    Raises:
+        NotFound: no token of this name is in use.
+        StillInUse: nobody would be left who can make tokens.
+    """
     async with db.begin() as s:
         revoked = await tokens.revoke(s, name, now)
+        await _keep_an_admin(s, revoked, now)
         await journal.append(s, Event(EventKind.TOKEN_REVOKED, now, actor, data={"name": name}))
         await commit(s, revoked)
     return revoked
+
+
+async def _keep_an_admin(s: Session, revoked: Token, now: datetime) -> None:
+    left = [one for one in await tokens.tokens(s) if one.role == Role.ADMIN and _valid(one, now)]
+    if revoked.role == Role.ADMIN and not left:
+        text = f"{revoked.name} is the last token of an admin"
+        raise StillInUse(text, hint="create another admin's token first")
 
 
 async def listed(db: Database) -> tuple[Token, ...]:

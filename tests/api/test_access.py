@@ -171,6 +171,14 @@ async def test_the_first_admin_is_made_once(guarded: Api) -> None:
     assert again is None
 
 
+async def test_the_last_admin_stays(guarded: Api) -> None:
+    header = bearer(await token(guarded.db, "root", Role.ADMIN))
+    problem = await guarded.refused("DELETE", "/tokens/root", headers=header)
+    assert (problem["status"], problem["code"]) == (409, "still-in-use")
+    await token(guarded.db, "next", Role.ADMIN)
+    await guarded.ok("DELETE", "/tokens/root", headers=header)
+
+
 async def test_last_use_is_written_when_the_application_ends(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path)
     async with serving(url, auth_required=True) as first:
