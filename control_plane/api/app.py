@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from control_plane.api import (
     deployments,
     events,
+    evidence,
     fleets,
     hooks,
     models,
@@ -78,6 +79,7 @@ def _api() -> APIRouter:
     for one in (
         predict.router,
         deployments.router,
+        evidence.router,
         rollouts.router,
         strategies.router,
         servers.router,

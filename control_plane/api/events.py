@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from control_plane.api.parts import Running
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.events import Event
 from control_plane.services import history
+from control_plane.services.history import event_json
 
 router = APIRouter(tags=["events"])
 SEND_S: Final = 30.0  # a client that takes nothing for this long is let go
@@ -161,21 +162,3 @@ async def _gone(receive: Receive, sending: asyncio.Task[None]) -> None:
 def _frame(event: Event) -> bytes:
     data = json.dumps(event_json(event), ensure_ascii=False, separators=(",", ":"))
     return f"id: {event.seq}\ndata: {data}\n\n".encode()
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """An event, as the API shows it; what it does not concern is left out."""
-    document = {
-        "seq": event.seq,
-        "kind": str(event.kind),
-        "at": event.at.isoformat(),
-        "actor": event.actor,
-        "fleet": event.fleet,
-        "model": event.model,
-        "server": event.server,
-        "rollout": event.rollout,
-        "revision": event.revision,
-        "reason": event.reason,
-        "data": dict(event.data),
-    }
-    return {key: value for key, value in document.items() if value or key in ("seq", "actor")}

@@ -9,6 +9,7 @@ from control_plane.cli import (
     deployments,
     fleets,
     look,
+    past,
     process,
     registry,
     rollouts,
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-for _commands in (process.commands, deployments.commands, look.commands):
+for _commands in (process.commands, deployments.commands, past.commands, look.commands):
     app.add_typer(_commands)
 for _group in (
     process.db,

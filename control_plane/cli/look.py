@@ -24,6 +24,7 @@ from control_plane.cli.output import (
     show_list,
     text_of,
 )
+from control_plane.cli.past import ANSWERED
 from control_plane.cli.registry import ModelName
 from control_plane.cli.session import Session, session
 from control_plane.client import calls
@@ -120,9 +121,19 @@ def history(
         str, typer.Argument(metavar="MODEL", help="one model; without it, all of the fleet")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, help="the newest N")] = 50,
+    label: Annotated[
+        str, typer.Option(help="which versions of MODEL were seen to answer this label")
+    ] = "",
+    at: Annotated[str, typer.Option(help="with --label: only at this time (RFC 3339)")] = "",
 ) -> None:
-    """List the changes of what is served, the newest first."""
+    """List the changes of what is served, or what answered a label, the newest first."""
+    if (label and not model) or (at and not label):
+        raise typer.BadParameter("--label needs a MODEL, and --at needs a --label")
     with session(target) as here:
+        if label:
+            seen = here.client.items(calls.label_history(here.fleet, model, label, at))
+            show_list(ANSWERED, itertools.islice(seen, limit), here.form)
+            return
         found = here.client.items(calls.history(here.fleet, model))
         show_list(HISTORY, itertools.islice(found, limit), here.form)
 

@@ -1,12 +1,13 @@
 """`tfsctl rollout`: look at rollouts and steer them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from control_plane.cli.options import Change, Target, grouped
-from control_plane.cli.output import say, show, show_list, show_whole
+from control_plane.cli.output import say, show, show_document, show_list, show_whole
 from control_plane.cli.session import ROLLOUTS, follow, session
 from control_plane.client import calls
 
@@ -52,6 +53,24 @@ def watch(rollout: RolloutId, target: Target) -> None:
     """Follow a rollout until it is over; its end is the exit code."""
     with session(target) as here:
         follow(here, here.client.send(calls.rollout(rollout)))
+
+
+@rollouts.command("evidence")
+@grouped
+def evidence(
+    rollout: RolloutId,
+    target: Target,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write one HTML file that needs no other")
+    ] = None,
+) -> None:
+    """Show all that is known of a rollout: who, why, what was sent, answered and seen."""
+    with session(target) as here:
+        if html is None:
+            show_document(here.client.send(calls.evidence(rollout)), here.form)
+            return
+        html.write_text(here.client.send(calls.evidence(rollout, "text/html")), encoding="utf-8")
+        say(f"the evidence of rollout {rollout} is in {html}")
 
 
 def _steering(verb: str, words: str) -> Callable[..., None]:

@@ -217,6 +217,21 @@ class Resolved(TypedDict):
     since: str
 
 
+class Answered(TypedDict):
+    """That some servers answered a label with a version; `until` is null while they do."""
+
+    version: int
+    since: str
+    until: str | None
+    servers: list[str]
+    spans: list[Mapping[str, Any]]
+    revision: int | None
+    kind: str
+    actor: str
+    reason: str
+    rollout: str
+
+
 class Event(TypedDict):
     """One record of the journal; what it does not concern is left out."""
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from control_plane.client.answers import (
+    Answered,
     ApiVersion,
     Deployment,
     Event,
@@ -301,6 +302,18 @@ def rollouts(fleet: str = "", model: str = "", phase: str = "") -> Call[Paged[Ro
 def rollout(rollout_id: str) -> Call[Rollout]:
     """Show a rollout."""
     return Call("GET", path_of("rollouts", rollout_id))
+
+
+def evidence(rollout_id: str, media_type: str = "application/json") -> Call[Any]:
+    """Show all that is known of a rollout; a page as text for `text/html`."""
+    path = path_of("rollouts", f"{rollout_id}:evidence")
+    return Call("GET", path, headers={"Accept": media_type})
+
+
+def label_history(fleet: str, model: str, label: str, at: str = "") -> Call[Paged[Answered]]:
+    """List which versions answered a label; with a time, what answered then."""
+    path = path_of("fleets", fleet, "models", model, "labels", label, "history")
+    return Call("GET", path, query=given(at=at))
 
 
 def steer(rollout_id: str, verb: str, reason: str = "") -> Call[Started]:

@@ -29,6 +29,7 @@ class EventKind(enum.StrEnum):
     SERVER_DRIFTED = "server.drifted"
     VERSION_STATE_CHANGED = "version.state_changed"  # of one version on one server
     LABEL_VERIFIED = "label.verified"  # on every server that counts
+    LABEL_ANSWERED = "label.answered"  # otherwise than before, on one server
     REVISION_CREATED = "revision.created"
     ROLLOUT_STARTED = "rollout.started"
     ROLLOUT_STEP_STARTED = "rollout.step_started"

@@ -1,11 +1,12 @@
 """What is worth telling between two looks at a server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from control_plane.domain.advance import LOOP_ACTOR
+from control_plane.domain.answering import answering, changed
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Intent, Observed, VersionSeen
@@ -25,12 +26,15 @@ class Reporter:
         return Event(kind, self.at, LOOP_ACTOR, fleet=fleet, model=model, server=name, data=data)
 
     def changes(self, before: Observed, after: Observed) -> Iterator[Event]:
-        """Yield what changed of versions, and whether somebody else wrote there."""
+        """Yield what changed of versions and labels, and whether somebody else wrote there."""
         for model in sorted({*before.models, *after.models}):
             old, new = before.models.get(model, {}), after.models.get(model, {})
             for version in sorted({*old, *new}):
                 if _gist(old.get(version)) != _gist(new.get(version)):
                     yield self._state(model, version, old.get(version), new.get(version))
+        for model, label, was, now in changed(answering(before), answering(after)):
+            told = {"label": label, "version": now, "before": was}
+            yield self.event(EventKind.LABEL_ANSWERED, model, **told)
         if after.foreign and not before.foreign:
             yield self.event(EventKind.SERVER_DRIFTED, sentence="it runs a config that is not ours")
 
@@ -39,7 +43,9 @@ class Reporter:
         data = {"status": status, "before": before, "sentence": sentence}
         return self.event(EventKind.SERVER_STATUS_CHANGED, **data)
 
-    def reloaded(self, intent: Intent, answer: ReloadAnswer, took_s: float, why: str) -> Event:
+    def reloaded(
+        self, intent: Intent, answer: ReloadAnswer, took_s: float, why: str, sent: Mapping[str, Any]
+    ) -> Event:
         """Return the event of a push that ended, one way or another."""
         return self.event(
             EventKind.SERVER_RELOADED,
@@ -49,6 +55,7 @@ class Reporter:
             names_added=sorted(intent.names_added),
             took_s=round(took_s, 4),
             sentence=why,
+            **sent,
         )
 
     def _state(

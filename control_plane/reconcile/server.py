@@ -5,8 +5,10 @@ never followed by an older flip. Nothing here remembers what was sent but as an 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -24,6 +26,7 @@ from control_plane.domain.standing import Asked, Standpoint
 from control_plane.domain.state import Able, State
 from control_plane.reconcile import observe
 from control_plane.reconcile.assignments import Desired, assignment, owner_label
+from control_plane.reconcile.difference import difference as changed_by
 from control_plane.reconcile.news import Reporter
 from control_plane.reconcile.observe import Material
 from control_plane.reconcile.recorder import DesiredMoved, Entry
@@ -190,8 +193,9 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
         return _planned(world, it)
     if not world.leadership.may_push(it.server.fleet):  # the commit took too long
         return _planned(world, it)
+    difference = partial(changed_by, it.observed.verified, push, _owner(it))
     it.observed = known
-    call = asyncio.create_task(_call(world, it, push, intent))
+    call = asyncio.create_task(_call(world, it, push, intent, difference))
     it.calls.add(call)
     call.add_done_callback(it.calls.discard)
     if push.names_added:
@@ -201,19 +205,28 @@ async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Pl
     return _planned(world, it)
 
 
-async def _call(world: World, it: Tracked, push: Reload, intent: Intent) -> None:
+async def _call(
+    world: World,
+    it: Tracked,
+    push: Reload,
+    intent: Intent,
+    difference: Callable[[], Mapping[str, Any]],
+) -> None:
     """Send it and keep the answer for the next look; a new name holds the call for its load."""
     timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
-    owner = it.assignment.owner if it.assignment else ""
-    answer = await it.client.reload(push.config, push.marker, owner, timeout_s=timeout_s)
+    answer = await it.client.reload(push.config, push.marker, _owner(it), timeout_s=timeout_s)
     now = world.now()
     it.answers.append(replace(intent, answer=answer, answered_at=now))
     told = Reporter(it.server, world.clock())
-    it.events.append(told.reloaded(intent, answer, now - intent.sent_at, push.why))
+    it.events.append(told.reloaded(intent, answer, now - intent.sent_at, push.why, difference()))
     say = log.info if answer.ok else log.warning
     say("reloaded", server=it.server.name, code=answer.code, error=answer.message, why=push.why)
     if push.names_added:
         world.nudge(it.key)
+
+
+def _owner(it: Tracked) -> str:
+    return it.assignment.owner if it.assignment else ""
 
 
 def _held(observed: Observed) -> dict[str, frozenset[int]]:

@@ -1,6 +1,7 @@
 """What happened: the journal, and from where a reader of it can go on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from control_plane.domain.events import Event
 from control_plane.store import journal
@@ -37,3 +38,21 @@ async def resume(db: Database, asked: str) -> Place:
     if not asked.isascii() or not asked.isdigit() or not first - 1 <= int(asked) <= last:
         return Place(last, first, last, reset=True)
     return Place(int(asked), first, last)
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event, as the API shows it; what it does not concern is left out."""
+    document = {
+        "seq": event.seq,
+        "kind": str(event.kind),
+        "at": event.at.isoformat(),
+        "actor": event.actor,
+        "fleet": event.fleet,
+        "model": event.model,
+        "server": event.server,
+        "rollout": event.rollout,
+        "revision": event.revision,
+        "reason": event.reason,
+        "data": dict(event.data),
+    }
+    return {key: value for key, value in document.items() if value or key in ("seq", "actor")}

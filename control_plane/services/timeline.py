@@ -1,11 +1,12 @@
-"""The past of a fleet: its revisions, and what it should have served at a time."""
+"""The past of a fleet: its revisions, what it should have served at a time, and what it did."""
 
 from datetime import datetime
 from typing import Any
 
+from control_plane.domain.answering import TOLD_BY, Interval, intervals
 from control_plane.domain.revision import Revision
 from control_plane.services.rollout_view import desired_json
-from control_plane.store import fleets
+from control_plane.store import catalog, fleets, journal
 from control_plane.store import revisions as store
 from control_plane.store.database import Database, Page, Paged
 
@@ -47,4 +48,47 @@ async def state(db: Database, fleet: str, at: datetime | None) -> dict[str, Any]
             model: desired_json(one.deployment) | {"revision": one.revision}
             for model, one in sorted(found.items())
         },
+    }
+
+
+async def answered(
+    db: Database, where: tuple[str, str, str], at: datetime | None
+) -> list[dict[str, Any]]:
+    """Return which versions were seen to answer a fleet's model's label, the newest first.
+
+    With a time, only what answered then.
+
+    Raises:
+        NotFound: no such fleet or model.
+    """
+    fleet, model, label = where
+    async with db.read() as s:
+        await fleets.fleet(s, fleet)
+        await catalog.model(s, model)
+        found = intervals(await journal.of_fleet(s, fleet, TOLD_BY, (model,)), model, label)
+    if at is not None:
+        found = tuple(now for one in found if (now := one.at(at)) is not None)
+    return [_interval_json(one) for one in found]
+
+
+def _interval_json(one: Interval) -> dict[str, Any]:
+    mover = one.mover
+    return {
+        "version": one.version,
+        "since": one.since.isoformat(),
+        "until": one.until.isoformat() if one.until else None,
+        "servers": sorted({span.server for span in one.spans}),
+        "spans": [
+            {
+                "server": span.server,
+                "since": span.since.isoformat(),
+                "until": span.until.isoformat() if span.until else None,
+            }
+            for span in one.spans
+        ],
+        "revision": mover.revision,
+        "kind": mover.kind,
+        "actor": mover.actor,
+        "reason": mover.reason,
+        "rollout": mover.rollout,
     }

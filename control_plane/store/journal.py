@@ -5,7 +5,9 @@ who read up to n has seen everything up to n; a sequence would hand out numbers 
 visible out of order. Append last in a transaction: other writers wait from there on.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -45,7 +47,38 @@ async def events(
         statement = statement.where(EventRow.model == model)
     if kind:
         statement = statement.where(EventRow.kind == kind)
-    found = await rows.all_of(s, statement.order_by(EventRow.seq).limit(limit))
+    return await _events(s, statement.limit(limit))
+
+
+async def of_rollout(s: Session, fleet: str, rollout: str) -> tuple[Event, ...]:
+    """Return all events of a rollout, in order."""
+    ours = (EventRow.fleet == fleet, EventRow.rollout == rollout)
+    return await _events(s, rows.columns_of(EventRow).where(*ours))
+
+
+async def of_fleet(
+    s: Session,
+    fleet: str,
+    kinds: Collection[EventKind],
+    models: Collection[str],
+    between: tuple[int, int] | None = None,
+) -> tuple[Event, ...]:
+    """Return a fleet's events of these kinds about these models or none, in order.
+
+    `between` holds the first and the last number that are of interest.
+    """
+    statement = rows.columns_of(EventRow).where(
+        EventRow.fleet == fleet,
+        EventRow.kind.in_([str(one) for one in kinds]),
+        EventRow.model.in_(["", *models]),
+    )
+    if between is not None:
+        statement = statement.where(EventRow.seq.between(*between))
+    return await _events(s, statement)
+
+
+async def _events(s: Session, statement: Any) -> tuple[Event, ...]:
+    found = await rows.all_of(s, statement.order_by(EventRow.seq))
     return tuple(Event(**{**one, "kind": EventKind(one["kind"])}) for one in found)
 
 

@@ -65,6 +65,7 @@ EVENTS = {
     EventKind.SERVER_DRIFTED: "a server was seen with a config that is not ours",
     EventKind.VERSION_STATE_CHANGED: "a version changed its state on a server",
     EventKind.LABEL_VERIFIED: "a label answered with its version on every server that counts",
+    EventKind.LABEL_ANSWERED: "a label answers with another version on a server, or with none",
     EventKind.REVISION_CREATED: "what a fleet should serve was changed",
     EventKind.ROLLOUT_STARTED: "a rollout began",
     EventKind.ROLLOUT_STEP_STARTED: "a step of a rollout began",
