@@ -8,8 +8,7 @@ whenever it is asked for.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from control_plane.domain.action import Blocked, Converged, Plan, Reload, Wait
-from control_plane.domain.advance import Reach
+from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload, Wait
 from control_plane.domain.assigned import Elsewhere, Goal, assigned
 from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.fleet import Server
@@ -26,8 +25,9 @@ from control_plane.domain.ideal import (
 )
 from control_plane.domain.observed import Instant, Observed
 from control_plane.domain.planner import Storage, plan_server
+from control_plane.domain.reach import Reach
 from control_plane.domain.rollout import Rollout, Step, StepName
-from control_plane.domain.standing import Standpoint, fact
+from control_plane.domain.standing import Asked, Standpoint, fact, to_prove, unproven
 from control_plane.domain.state import Config, Marker
 from control_plane.domain.steps import StepTarget, step_key, targets_of
 
@@ -43,6 +43,7 @@ class Stage:
     rollout: Rollout  # as it stands while the step is under way
     step: Step
     targets: Mapping[str, StepTarget]
+    to_prove: Mapping[str, frozenset[int]]  # what has to answer before the step is done
     assignment: Assignment
 
 
@@ -55,6 +56,7 @@ def stages(
             goal.live[-1][0],
             step,
             targets_of(server.name, goal.targets, goal.live),
+            to_prove(*goal.live[-1]),
             assigned(goal, server, elsewhere, owner),
         )
         for goal in goals
@@ -197,21 +199,20 @@ class _Walk:
                 if len(self.reloads) == MOST_RELOADS:
                     return Wait(f"more than {MOST_RELOADS} reloads", self.now)
                 self.push(stage, plan.action)
-            elif isinstance(plan.action, Converged) or _reached(stage, plan, self.observed):
-                return Converged()
-            elif isinstance(plan.action, Blocked):
-                return plan.action
-            else:
+            elif end := _end(stage, plan, self.observed):
+                return end
+            elif isinstance(plan.action, Wait):
                 self.wait(plan.action, stage.assignment.traits)
         return Wait("it does not come to an end", self.now)
 
     def plan(self, stage: Stage) -> Plan:
         """Decide, and decide again when versions that have to answer have answered."""
         plan = plan_server(stage.assignment, self.observed, self.storage, self.now)
-        if not plan.ask:
+        asked = plan.ask or _early(stage, plan, self.observed)
+        if not asked:
             return plan
-        self.observed = answering(self.observed, plan.ask)
-        self.waits += [f"{name} {version} answers one request" for name, version in plan.ask]
+        self.observed = answering(self.observed, asked)
+        self.waits += [f"{name} {version} answers one request" for name, version in asked]
         return plan_server(stage.assignment, self.observed, self.storage, self.now)
 
     def push(self, stage: Stage, push: Reload) -> None:
@@ -252,10 +253,22 @@ class _Walk:
             self.peak, self.peak_bytes = there, size_bytes
 
 
-def _reached(stage: Stage, plan: Plan, observed: Observed) -> bool:
+def _early(stage: Stage, plan: Plan, observed: Observed) -> tuple[Asked, ...]:
+    """What has to answer though no label moves yet."""
+    idle = isinstance(plan.action, Converged | Wait) and plan.models
+    return unproven(observed, stage.to_prove) if idle else ()
+
+
+def _end(stage: Stage, plan: Plan, observed: Observed) -> Converged | Blocked | None:
+    """How the step ends on this server; None: not yet."""
     key = step_key(stage.rollout)
-    at = Standpoint(plan, observed, stage.targets, frozenset({key}))
-    return fact(stage.rollout, key, at).reach is Reach.REACHED
+    at = Standpoint(plan, observed, stage.targets, frozenset({key}), stage.to_prove)
+    found = fact(stage.rollout, key, at)
+    if found.reach is Reach.REACHED or (isinstance(plan.action, Converged) and not plan.models):
+        return Converged()
+    if isinstance(plan.action, Blocked):
+        return plan.action
+    return Blocked(Cause.UNABLE, found.words) if found.reach is Reach.FAILED else None
 
 
 def _callers(

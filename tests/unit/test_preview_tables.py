@@ -11,7 +11,7 @@ from control_plane.domain.observed import Intent, Observed, Presence
 from control_plane.domain.preview import Preview, Stage, preview, previews, stages
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Phase, Rollout, Step, StepName
-from control_plane.domain.state import Config, State
+from control_plane.domain.state import Ability, Able, Config, State
 from control_plane.domain.steps import covered, desired_models, started, steps_for
 from control_plane.reconcile import assignments
 from control_plane.reconcile.assignments import Desired, Live
@@ -89,7 +89,7 @@ def test_a_version_that_is_not_loaded_is_loaded_before_the_label_moves() -> None
     ]
     assert load.loads == {("m", 2)}
     assert load.waits_for == ()
-    assert move.waits_for == ("m 2 AVAILABLE", "load done on a", "m 2 answers one request")
+    assert move.waits_for == ("m 2 AVAILABLE", "m 2 answers one request", "load done on a")
     assert move.before == load.config
 
 
@@ -178,6 +178,14 @@ def test_a_failed_load_blocks_it_with_the_servers_words() -> None:
     found = preview(staged(TO_2), there)
     assert isinstance(found.end, Blocked)
     assert (found.end.cause, "bad variables" in found.end.why) == (Cause.LOAD_FAILED, True)
+
+
+def test_a_version_that_cannot_answer_blocks_it_before_any_label_moves() -> None:
+    mute = seen(UP, able=Able(Ability.UNABLE, "no variables"))
+    there = running(config(m=entry("m", 1, 2, stable=1)), {"m": {1: UP, 2: mute}})
+    found = preview(staged(TO_2), there)
+    assert found.reloads == ()
+    assert found.end == Blocked(Cause.UNABLE, "m 2 cannot answer: no variables")
 
 
 def test_nothing_is_planned_for_a_server_that_nobody_took_over() -> None:
