@@ -21,7 +21,12 @@ from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.steps import State, labels_to_verify, stepped
 
 OUTPUT_BYTES: Final = 64 << 10
-_BEGUN, _ENDED = EventKind.ROLLOUT_STEP_STARTED, EventKind.ROLLOUT_STEP_ENDED
+_BEGUN, _ENDED = "begun", "ended"
+_STEPS: Final = {
+    EventKind.ROLLOUT_STARTED: _BEGUN,  # with its first step
+    EventKind.ROLLOUT_STEP_STARTED: _BEGUN,
+    EventKind.ROLLOUT_STEP_ENDED: _ENDED,
+}
 _BESIDE: Final = {
     (_BEGUN, StepName.PROMOTE): (Moment.BEFORE_LOAD, Moment.BEFORE_PROMOTE),
     (_ENDED, StepName.PROMOTE): (Moment.AFTER_LOAD, Moment.AFTER_PROMOTE),
@@ -131,7 +136,7 @@ def moments_beside(rollout: Rollout, event: Event) -> tuple[Moment, ...]:
         return () if event.data.get("phase") == Phase.SUCCEEDED else (Moment.ON_FAILURE,)
     if rollout.kind is not Kind.ROLLBACK:
         return ()
-    return _BESIDE.get((event.kind, event.data.get("step", "")), ())
+    return _BESIDE.get((_STEPS.get(event.kind, ""), event.data.get("step", "")), ())
 
 
 def startable(plan: Sequence[Planned], runs: Mapping[str, Run], rollout: str) -> list[Planned]:

@@ -35,6 +35,7 @@ FOLLOW_S: Final = 0.5  # the journal, while there are hooks
 IDLE_S: Final = 5.0
 _PAGE: Final = 500
 _OF_ROLLOUTS: Final = (
+    EventKind.ROLLOUT_STARTED,
     EventKind.ROLLOUT_STEP_STARTED,
     EventKind.ROLLOUT_STEP_ENDED,
     EventKind.ROLLOUT_ENDED,

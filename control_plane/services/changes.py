@@ -16,6 +16,7 @@ from control_plane.domain.catalog import Version
 from control_plane.domain.errors import ArtifactMissing, PreconditionFailed, RolloutInFlight
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Fleet
+from control_plane.domain.moments import due
 from control_plane.domain.promotion import (
     History,
     Verification,
@@ -37,7 +38,7 @@ from control_plane.services.transitions import (
     revision_event,
     state_at,
 )
-from control_plane.store import catalog, fleets, journal, revisions, rollouts
+from control_plane.store import catalog, fleets, hooks, journal, revisions, rollouts
 from control_plane.store.database import Database, Session
 
 LOAD_ESTIMATE_S: Final = 60.0
@@ -246,7 +247,8 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
     plan = _plan(ground, replace(change, after=after), base, live)
     if call.dry_run:
         others = tuple(one for one in ground.live if one not in live)
-        journey = (_rollout(plan, change.label, call), plan.before, plan.after)
+        begun = _begun(_rollout(plan, change.label, call), plan, call)
+        journey = (begun, plan.before, plan.after)
         asked = Asked(ground.fleet, ground.head, journey, others, plan.servers)
         return Planned(plan, await forecast(s, asked))
     return await _start(s, plan, change.label, base, live, call)
@@ -323,6 +325,8 @@ async def _start(
         events.append(revision_event(made, call.new_id))
     revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer)
     rollout = _rollout(plan, label, call)
+    if not await _hooks_hold(s, rollout):
+        rollout = _begun(rollout, plan, call)
     await rollouts.add(s, rollout)
     events += [revision_event(revision, rollout.id), _started_event(rollout, call)]
     await journal.append(s, *events)
@@ -331,8 +335,21 @@ async def _start(
     return Started(rollout, revision, plan.warnings)
 
 
+async def _hooks_hold(s: Session, rollout: Rollout) -> bool:
+    """Whether hooks are due before the first step, which begins at once where there are none."""
+    if rollout.kind is Kind.ROLLBACK:
+        return False
+    moments, models = due(rollout), ("", *rollout.models)
+    found = (one.hook for one in await hooks.hooks(s, rollout.fleet))
+    return any(one.moment in moments and one.model in models for one in found)
+
+
+def _begun(rollout: Rollout, plan: Plan, call: Call) -> Rollout:
+    return started(rollout, covered(rollout, plan.servers), call.now)
+
+
 def _rollout(plan: Plan, label: str, call: Call) -> Rollout:
-    fresh = Rollout(
+    return Rollout(
         id=call.new_id,
         fleet=plan.fleet,
         models=tuple(sorted(plan.after)),
@@ -350,7 +367,6 @@ def _rollout(plan: Plan, label: str, call: Call) -> Rollout:
         strategy=plan.strategy.name,
         strategy_number=plan.strategy.number,
     )
-    return started(fresh, covered(fresh, plan.servers), call.now)
 
 
 def _started_event(rollout: Rollout, call: Call) -> Event:
