@@ -140,7 +140,7 @@ def test_bodies_that_do_not_fit_are_refused_in_the_words_of_the_json_reader(
         (b"{", "JSON Parse error"),
         (b"[1]", "Is not object"),
         (b'{"instances": [' + b"1" * 5000 + b"]}", "JSON Parse error"),
-        (b'{"instances": ["\\ud800"]}', "is not of expected type: float"),
+        (b'{"instances": ["\\ud800"]}', "JSON Parse error"),
     ],
 )
 def test_bodies_that_are_no_documents_are_refused(rest: Rested, body: bytes, error: str) -> None:
