@@ -25,7 +25,7 @@ from control_plane.api.schemas import (
 )
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.rollout import Phase, Rollout
-from control_plane.services import deployments, hooks, rollouts, timeline
+from control_plane.services import deployments, guards, hooks, rollouts, timeline
 from control_plane.services.hooks import run_json
 from control_plane.services.rollout_view import revision_json, rollout_json
 
@@ -113,6 +113,8 @@ async def restore(
     """Copy a fleet's whole state from an older revision."""
     asked = body or RestoreRequest()
     request = deployments.RestoreRequest(prune=asked.prune, force=asked.force)
+    if not asked.force:
+        await guards.refuse_changed_files(write.db, fleet, number)
     call = call_of(write, asked.reason)
     return await carried_out(
         write,

@@ -57,6 +57,10 @@ class ArtifactMissing(Invalid):
     """The version's files cannot be seen or are not complete."""
 
 
+class ArtifactChanged(Invalid):
+    """The version's files are not those that were registered."""
+
+
 class SignatureBreaking(Invalid):
     """The new version's signatures would break callers of the label."""
 

@@ -1,13 +1,18 @@
-"""What may keep a promotion from starting: the callers of its label would break.
+"""What may keep a change from starting, found before its transaction.
 
+Callers of a promoted label would break, or the files that a restore goes back to are others now.
 Rollbacks do not ask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from control_plane.domain import signature
 from control_plane.domain.catalog import Version
-from control_plane.domain.errors import NotFound, SignatureBreaking
+from control_plane.domain.errors import ArtifactChanged, NotFound, SignatureBreaking
+from control_plane.domain.promotion import restored
+from control_plane.domain.revision import Deployment
+from control_plane.services import artifacts
+from control_plane.services.transitions import state_at
 from control_plane.store import catalog, fleets, revisions
 from control_plane.store.database import Database, Session
 
@@ -59,3 +64,49 @@ def _refuse(label: str, old: Version | None, new: Version | None) -> None:
     ]
     hint = "allow_breaking goes on all the same"
     raise SignatureBreaking(text, hint=hint, changes=changes, text=verdict.text)
+
+
+async def refuse_changed_files(db: Database, fleet: str, number: int) -> None:
+    """Let pass a restore whose versions have the files that they were registered with.
+
+    Looks at what it would load or label anew; a fleet whose storage we cannot see passes.
+
+    Raises:
+        ArtifactChanged: names every version with other files, and both digests.
+        ArtifactMissing: the files are not seen.
+    """
+    async with db.read() as s:
+        here = await fleets.fleet(s, fleet)
+        wanted = await _wanted(s, here.name, number) if here.storage == "visible" else ()
+    changed = []
+    for base_path, versions in wanted:
+        where = artifacts.places((here,), base_path)
+        for one in versions:
+            now = await artifacts.digest(where, one.number)
+            if now != one.digest:
+                told = {"model": one.model, "version": one.number}
+                changed.append(told | {"registered": one.digest, "now": now})
+    if changed:
+        names = ", ".join(f"{one['model']} {one['version']}" for one in changed)
+        text = f"the files of {names} are not those that were registered"
+        raise ArtifactChanged(text, hint="force goes on all the same", changed=changed)
+
+
+async def _wanted(s: Session, fleet: str, number: int) -> Sequence[tuple[str, list[Version]]]:
+    """What a restore loads or labels anew of each model, with its base path."""
+    head = {model: one.deployment for model, one in (await revisions.head(s, fleet)).items()}
+    back = restored(head, await state_at(s, fleet, number), prune=False)
+    found = []
+    for model, after in back.items():
+        fresh = _fresh(head.get(model), after) if after is not None else ()
+        known = [one for one in await catalog.all_versions(s, model) if one.digest]
+        if versions := [one for one in known if one.number in fresh]:
+            found.append(((await catalog.model(s, model)).base_path, versions))
+    return found
+
+
+def _fresh(before: Deployment | None, after: Deployment) -> frozenset[int]:
+    """The versions that are loaded, or get a label, anew."""
+    held, old = (before.versions, before.labels) if before else (frozenset[int](), {})
+    moved = {v for label, v in after.labels.items() if old.get(label) != v}
+    return (after.versions - held) | moved

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
-from tests.api.conftest import Api
+from control_plane.services.digests import hash_pending
+from tests.api.conftest import MODELS, Api, now
 from tests.api.test_deployments import HALF, deployed
 
 HISTORY = "/fleets/default/models/half_plus_two/labels/stable/history"
@@ -55,3 +58,31 @@ async def test_a_label_that_no_server_answered_has_no_history(api: Api) -> None:
     assert (problem["status"], problem["errors"][0]["field"]) == (422, "at")
     other = HISTORY.replace("half_plus_two", "nope")
     assert (await api.refused("GET", other))["status"] == 404
+
+
+async def test_a_restore_refuses_files_that_changed_and_shows_its_plan(
+    api: Api, tmp_path: Path
+) -> None:
+    for version in ("1", "2"):
+        shutil.copytree(MODELS / "half_plus_two" / version, tmp_path / "m" / version)
+    await api.ok("POST", "/models", json={"name": "m", "base_path": str(tmp_path / "m")})
+    await api.ok("POST", "/models/m/versions:scan")
+    await hash_pending(api.db, now)
+    path = "/fleets/default/deployments/m"
+    await api.ok("PUT", path, json={"versions": [1], "labels": {"stable": 1}})
+    await api.ok("PUT", path, json={"versions": [2], "labels": {"stable": 2}})
+    restore = "/fleets/default/revisions/1:restore"
+    plan = (await api.ok("POST", restore, params={"dry_run": "true"}))["plan"]
+    assert (plan["kind"], plan["after"]["m"]["labels"]) == ("restore", {"stable": 1})
+    assert (await api.ok("GET", path))["labels"] == {"stable": 2}
+    with (tmp_path / "m" / "1" / "saved_model.pb").open("ab") as file:
+        file.write(b"\x00")
+    problem = await api.refused("POST", restore)
+    assert (problem["status"], problem["code"]) == (422, "artifact-changed")
+    (changed,) = problem["changed"]
+    assert (changed["model"], changed["version"]) == ("m", 1)
+    assert changed["registered"] != changed["now"]
+    shutil.rmtree(tmp_path / "m" / "1")
+    assert (await api.refused("POST", restore))["code"] == "artifact-missing"
+    assert (await api.ok("POST", restore, json={"force": True}))["changed"]
+    assert (await api.ok("GET", path))["labels"] == {"stable": 1}
