@@ -1,8 +1,9 @@
 """Who may write: one process at a time, and none that lost its lease or its database."""
 
+import asyncio
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
 from control_plane.domain.standing import Status
@@ -18,14 +19,19 @@ async def served(stage: Stage) -> None:
     await stage.done(await stage.deploy("half_plus_two", 1, 2, stable=1))
 
 
-@contextmanager
-def locked(stage: Stage) -> Iterator[None]:
+@asynccontextmanager
+async def locked(stage: Stage) -> AsyncIterator[None]:
     """Another program holds the database's write lock."""
-    file = stage.home / "control-plane.db"
-    with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with closing(database(stage)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+def database(stage: Stage) -> sqlite3.Connection:
+    """Another program's connection; it waits in a thread, or the loop could not end its own."""
+    file = stage.home / "control-plane.db"
+    return sqlite3.connect(file, isolation_level=None, timeout=10, check_same_thread=False)
 
 
 async def test_of_two_control_planes_one_writes_and_the_other_takes_over(stage: Stage) -> None:
@@ -49,11 +55,11 @@ async def test_of_two_control_planes_one_writes_and_the_other_takes_over(stage: 
 async def test_without_its_lease_a_control_plane_pushes_nothing(stage: Stage) -> None:
     await served(stage)
     sent = len(await stage.events("server.reloaded"))
-    database = sqlite3.connect(stage.home / "control-plane.db", isolation_level=None, timeout=10)
-    with closing(database) as other:
-        other.execute(
+    with closing(database(stage)) as other:
+        await asyncio.to_thread(
+            other.execute,
             "UPDATE leases SET holder = 'other', epoch = epoch + 1,"
-            " expires_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '+3 seconds')"
+            " expires_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '+3 seconds')",
         )
         rollout = await stage.promote("half_plus_two", 2)
         while other.execute("SELECT holder FROM leases").fetchone() == ("other",):
@@ -69,7 +75,7 @@ async def test_while_the_database_is_locked_nothing_is_sent_and_afterwards_all_i
     await served(stage)
     stage.servers["a"].kill()
     await stage.settles("a", Status.UNREACHABLE)
-    with locked(stage):
+    async with locked(stage):
         stage.servers["a"].start()
         await until(lambda: stage.label("a", "half_plus_two"), lambda seen: seen is not None)
         for _ in range(5):
