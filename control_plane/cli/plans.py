@@ -73,14 +73,13 @@ def _reloads(plan: Json) -> Iterator[str | Text]:
     for end in plan["ends"]:
         server = end["server"]
         reloads = [one for one in plan["reloads"] if one["server"] == server]
-        part = (reloads, end)
-        key = json.dumps([[{**one, "server": ""} for one in reloads], {**end, "server": ""}])
-        told.setdefault(key, []).append(server)
-        parts[key] = part
-    for key, servers in told.items():
-        reloads, end = parts[key]
-        count = f"{len(reloads)} {'reload' if len(reloads) == 1 else 'reloads'}"
-        yield Text(f"{', '.join(servers)}: {count if reloads else 'no reload'}", style="bold")
+        same = json.dumps([[{**one, "server": ""} for one in reloads], {**end, "server": ""}])
+        told.setdefault(same, []).append(server)
+        parts[same] = (reloads, end)
+    for same, servers in told.items():
+        reloads, end = parts[same]
+        count = {0: "no reload", 1: "1 reload"}.get(len(reloads), f"{len(reloads)} reloads")
+        yield Text(f"{', '.join(servers)}: {count}", style="bold")
         for number, one in enumerate(reloads, 1):
             yield from _reload(number, one)
         if end["waits_for"]:
@@ -105,9 +104,12 @@ def _reload(number: int, one: Json) -> Iterator[str | Text]:
 
 
 def _costs(plan: Json) -> Iterator[str]:
+    needs: dict[str, list[str]] = {}
     for server, one in plan["memory"].items():
         room = f" of {_bytes(one['memory_bytes'])}" if one["memory_bytes"] is not None else ""
-        yield f"memory: {server} needs about {_bytes(one['peak_bytes'])}{room} at the peak"
+        needs.setdefault(f"about {_bytes(one['peak_bytes'])}{room}", []).append(server)
+    for text, servers in needs.items():
+        yield f"memory at the peak: {text} on {', '.join(servers)}"
     yield f"takes about {plan['eta_s']} s"
     if plan["rollback"]:
         yield f"rollback: {plan['rollback']}"
