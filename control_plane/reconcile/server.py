@@ -14,6 +14,7 @@ import structlog
 
 from control_plane.domain import standing
 from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload, Wait
+from control_plane.domain.assigned import assigned, owner_label
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.errors import LeaseLost
 from control_plane.domain.evidence import sent
@@ -25,7 +26,7 @@ from control_plane.domain.signature import Signatures, from_json
 from control_plane.domain.standing import Asked, Standpoint
 from control_plane.domain.state import Able, State
 from control_plane.reconcile import observe
-from control_plane.reconcile.assignments import Desired, assignment, owner_label
+from control_plane.reconcile.assignments import Desired
 from control_plane.reconcile.difference import difference as changed_by
 from control_plane.reconcile.news import Reporter
 from control_plane.reconcile.observe import Material
@@ -83,7 +84,7 @@ async def _assign(world: World, it: Tracked) -> Desired:
     if found is not None and found.address == it.server.address:
         it.server = found
     owner = owner_label(world.installation, fleet)
-    it.assignment = assignment(desired, it.server, world.elsewhere(it), owner)
+    it.assignment = assigned(desired.goal, it.server, world.elsewhere(it), owner)
     return desired
 
 
@@ -108,8 +109,8 @@ def _early(it: Tracked, plan: Plan, desired: Desired) -> tuple[Asked, ...]:
 
 
 def _planned(world: World, it: Tracked, storage: Mapping[str, Presence] | None = None) -> Plan:
-    assigned = it.assignment or Assignment({}, "", taken_over=False)
-    return plan_server(assigned, it.observed, storage, world.now())
+    given = it.assignment or Assignment({}, "", taken_over=False)
+    return plan_server(given, it.observed, storage, world.now())
 
 
 async def _ask(
@@ -157,15 +158,15 @@ async def _read_signatures(world: World, name: str, version: int) -> Signatures:
 
 
 async def _storage(
-    world: World, it: Tracked, assigned: Assignment, desired: Desired
+    world: World, it: Tracked, given: Assignment, desired: Desired
 ) -> dict[str, Presence]:
     """Look at every base path of the config to come, and at the versions that are not in it yet."""
     held = it.observed.verified.config.models if it.observed.verified else {}
     places = {name: _place(desired, one.base_path) for name, one in held.items()}
-    places |= {name: _place(desired, one.base_path) for name, one in assigned.models.items()}
+    places |= {name: _place(desired, one.base_path) for name, one in given.models.items()}
 
     async def one(name: str, place: str) -> Presence:
-        want = assigned.models.get(name)
+        want = given.models.get(name)
         in_force = held[name].versions if name in held else frozenset[int]()
         loaded = frozenset(v for v in in_force if it.observed.available(name, v))
         versions = want.versions if want and want.versions - loaded else frozenset[int]()

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from control_plane.domain.advance import Reach
+from control_plane.domain.assigned import Elsewhere
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.events import Event
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Instant, Intent, Observed
 from control_plane.domain.signature import Signatures
 from control_plane.domain.standing import Standpoint, Status
-from control_plane.reconcile.assignments import Elsewhere
 from control_plane.reconcile.desired import DesiredState
 from control_plane.reconcile.leader import Leadership
 from control_plane.reconcile.observe import Storage

@@ -5,16 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from control_plane.domain.action import Blocked, Cause, Converged
-from control_plane.domain.assigned import Course, Goal, assigned, owner_label, traits_of
-from control_plane.domain.fleet import Fleet, Server, ServerFlags
+from control_plane.domain.assigned import Course
+from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.observed import Intent, Observed, Presence
 from control_plane.domain.preview import Preview, Stage, preview, previews, stages
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Phase, Rollout, Step, StepName
 from control_plane.domain.state import Ability, Able, Config, State
-from control_plane.domain.steps import covered, desired_models, started, steps_for
-from control_plane.reconcile import assignments
-from control_plane.reconcile.assignments import Desired, Live
+from control_plane.domain.steps import covered, started, steps_for
 from tests.unit.planning import OWNER, config, entry, failed, running, seen
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -250,19 +248,3 @@ def test_servers_that_are_alike_share_one_preview() -> None:
     found = previews(asked)
     assert found["a"] is found["b"]
     assert told(found["c"]) == ["m: stable → 2"]
-
-
-def test_plans_are_made_from_the_assignments_that_the_loop_makes() -> None:
-    flags = ServerFlags(num_load_threads=4, file_system_poll_wait_seconds=2, max_num_load_retries=0)
-    server = replace(SERVER, flags=flags, taken_over_at=AT)
-    planned = course([M1], {"m": deployed("m", 1, 2, stable=2), "n": deployed("n", 1)})
-    for goal in planned.goals():
-        heads = {model: (one, 1) for model, one in planned.head.items()}
-        live = tuple(Live(*one) for one in goal.live)
-        targets = desired_models(planned.head, goal.live)
-        desired = Desired(goal.fleet, {"a": server}, heads, live, targets, goal.base_paths)
-        theirs = assignments.assignment(desired, server, {"m": frozenset({2})}, OWNER)
-        assert assigned(Goal(goal.fleet, targets, goal.live, goal.base_paths), server,
-                        {"m": frozenset({2})}, OWNER) == theirs  # fmt: skip
-    assert traits_of(flags, opaque=True) == assignments.traits(flags, opaque=True)
-    assert owner_label("i", "default") == assignments.owner_label("i", "default")
