@@ -21,6 +21,8 @@ ADMINS = {
     ("DELETE", "/api/v1/models/{model}/versions/{version}"),
     ("DELETE", "/api/v1/fleets/{fleet}"),
     ("DELETE", "/api/v1/fleets/{fleet}/servers/{server}"),
+    ("POST", "/api/v1/hooks"),
+    ("DELETE", "/api/v1/hooks/{name}"),
     ("POST", "/api/v1/tokens"),
     ("GET", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{name}"),
