@@ -17,6 +17,8 @@ from control_plane.domain.assigned import owner_label
 from control_plane.domain.promotion import DeployRequest, PromoteRequest, RollbackRequest
 from control_plane.domain.record import from_json
 from control_plane.domain.standing import Status
+from control_plane.domain.strategy import Named
+from control_plane.domain.strategy_document import parse
 from control_plane.services import deployments, fleets, promotion
 from control_plane.services.changes import Call, Outcome, Planned
 from control_plane.services.commit import nothing_more
@@ -26,6 +28,7 @@ from control_plane.serving import stubs
 from control_plane.serving.client import GrpcModelServer
 from control_plane.serving.config import config_text
 from control_plane.store import fleets as store
+from control_plane.store import strategies
 from control_plane.store.database import installation
 from tests.scenario.stage import FLEET, TOLD, DevServer, Stage, now, until
 
@@ -193,3 +196,20 @@ async def test_models_that_move_together_are_foretold_together(wired: Wired) -> 
     items = [(model, PromoteRequest(version=2, force=True)) for model in ("m", "n")]
     plan = await wired.foretold(lambda call: promotion.promote_group(stage.db, FLEET, items, call))
     assert words(plan) == ["load m 2; load n 2", "m: stable → 2; n: stable → 2"]
+
+
+async def test_the_waves_of_a_strategy_are_foretold_server_by_server(wired: Wired) -> None:
+    stage = wired.stage
+    await stage.model("m", 1, 2)
+    await wired.foretold(deploy(stage, "m", 1, stable=1))
+    canary = {"canary": {"label": "canary", "servers": 1}}
+    steps = ["load", canary, {"bake": {"seconds": 0.1}}, {"promote": {"waves": [1, "all"]}}]
+    async with stage.db.begin() as s:
+        assert await strategies.add(s, Named("waves", 1, parse({"steps": steps}), now(), "test"))
+    request = PromoteRequest(version=2, strategy="waves", force=True)
+    plan = await wired.foretold(lambda call: promotion.promote(stage.db, FLEET, "m", request, call))
+    moves = ["load m 2", "m: canary → 2", "m: stable → 2"]
+    assert (words(plan, "a"), words(plan, "b")) == (
+        moves,
+        ["load m 2", "m: canary → 2, stable → 2"],
+    )
