@@ -12,6 +12,7 @@ from control_plane.api import (
     events,
     evidence,
     fleets,
+    holds,
     hooks,
     models,
     predict,
@@ -79,6 +80,7 @@ def _api() -> APIRouter:
     for one in (
         predict.router,
         deployments.router,
+        holds.router,
         evidence.router,
         rollouts.router,
         strategies.router,

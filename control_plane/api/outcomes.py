@@ -12,6 +12,7 @@ from control_plane.api.parts import Running
 from control_plane.domain.errors import PlanChanged
 from control_plane.domain.rollout import Rollout
 from control_plane.services import rollouts
+from control_plane.services.access import TokenKind
 from control_plane.services.changes import Call, Keep, Outcome, Planned, Started, Unchanged
 from control_plane.services.plan_view import plan_json
 from control_plane.services.rollout_view import rollout_json
@@ -28,6 +29,7 @@ def call_of(write: Write, reason: str) -> Call:
         reason=reason,
         dry_run=write.dry_run,
         if_match=write.if_match,
+        automatic=write.actor.kind is TokenKind.SERVICE,
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 
 from control_plane.domain.catalog import MAX_VERSION, NAME_PATTERN
 from control_plane.domain.state import MARKER_PREFIX
-from control_plane.services.access import Role
+from control_plane.services.access import Role, TokenKind
 
 MAX_DEPTH: Final = 32
 
@@ -321,4 +321,5 @@ class TokenCreate(Body):
 
     name: Name
     role: Role
+    kind: TokenKind = TokenKind.PERSON
     expires_in_s: Annotated[Finite, Field(gt=0)] | None = None

@@ -18,7 +18,7 @@ async def create_token(body: TokenCreate, write: AdminWriteDep) -> Response:
     """Create a token and show its secret, this once; it is never kept, not for a replay either."""
     parts = write.running.parts
     request = access.TokenRequest(
-        body.name, body.role, parts.new_id(), parts.new_secret(), body.expires_in_s
+        body.name, body.role, parts.new_id(), parts.new_secret(), body.expires_in_s, body.kind
     )
     secrets: list[str] = []
 
@@ -66,6 +66,7 @@ def token_json(token: Token) -> dict[str, Any]:
         "id": token.id,
         "name": token.name,
         "role": token.role,
+        "kind": token.kind,
         "created_at": when(token.created_at),
         "expires_at": when(token.expires_at),
         "revoked_at": when(token.revoked_at),

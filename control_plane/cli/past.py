@@ -1,4 +1,4 @@
-"""`tfsctl restore`, and how `tfsctl history --label` shows what answered a label."""
+"""`tfsctl restore`, `resume-hold`, and how `tfsctl history --label` shows what answered a label."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -8,7 +8,8 @@ import typer
 from control_plane.cli.options import Change, Target, Waiting, grouped
 from control_plane.cli.output import Column as Col
 from control_plane.cli.output import View, key
-from control_plane.cli.session import confirm, session, start
+from control_plane.cli.registry import ModelName
+from control_plane.cli.session import confirm, session, start, write
 from control_plane.client import calls
 
 commands = typer.Typer()
@@ -25,6 +26,11 @@ ANSWERED: Final = View(
         key("spans", wide=True),
     ),
     lambda row: row["version"],
+)
+
+RESUMED: Final = View(
+    (key("changed"), Col("resumed", lambda row: [one["version"] for one in row["resumed"]])),
+    lambda row: ",".join(str(one["version"]) for one in row["resumed"]),
 )
 
 
@@ -57,3 +63,22 @@ def restore(
         )
         confirm(f"Bring fleet {here.fleet} back to revision {revision}?", change)
         start(here, call, change, waiting)
+
+
+@commands.command("resume-hold")
+@grouped
+def resume_hold(
+    model: ModelName,
+    target: Target,
+    change: Change,
+    label: Annotated[str, typer.Option(help="the label that was rolled back")] = "stable",
+    version: Annotated[
+        int | None, typer.Option(help="only this version (default: all that are held)")
+    ] = None,
+) -> None:
+    """Let policies and services promote again what was rolled back from."""
+    with session(target) as here:
+        call = calls.resume_hold(
+            here.fleet, model, label=label, version=version, reason=change.reason
+        )
+        write(here, call, change, RESUMED)

@@ -14,6 +14,7 @@ TOKENS = View(
     (
         key("name"),
         key("role"),
+        key("kind"),
         key("created_at"),
         key("expires_at"),
         key("revoked_at"),
@@ -30,11 +31,12 @@ def create(
     name: TokenName,
     role: Annotated[str, typer.Option(help="viewer, operator or admin")],
     target: Target,
+    kind: Annotated[str, typer.Option(help="person or service")] = "person",
     expires_in: Annotated[float | None, typer.Option(help="seconds until it expires")] = None,
 ) -> None:
     """Create a token and print its secret, this once; `-o name` prints the secret alone."""
     with session(target) as here:
-        made = here.client.send(calls.add_token(name, role, expires_in))
+        made = here.client.send(calls.add_token(name, role, expires_in, kind))
         if "token" not in made:
             say(f"the answer was lost on its way: run `tfsctl token revoke {name}`, create it anew")
         if chosen(here.form) is Form.TABLE and "token" in made:

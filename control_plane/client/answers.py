@@ -253,6 +253,7 @@ class Token(TypedDict):
 
     name: str
     role: str
+    kind: str
     created_at: str
     expires_at: str | None
     revoked_at: str | None

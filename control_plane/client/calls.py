@@ -258,6 +258,12 @@ def roll_back(fleet: str, model: str, rollback: Rollback) -> Call[Started]:
     return Call("POST", path, body=given(**asdict(rollback)))
 
 
+def resume_hold(fleet: str, model: str, **what: Any) -> Call[Mapping[str, Any]]:
+    """Let anybody promote what was rolled back from; `what` is label, version, reason."""
+    path = path_of("fleets", fleet, "deployments", f"{model}:resume-hold")
+    return Call("POST", path, body=given(**what))
+
+
 def history(fleet: str, model: str = "") -> Call[Paged[Revision]]:
     """List the revisions of a fleet, or those that changed one model."""
     parts = ("fleets", fleet, "deployments", model) if model else ("fleets", fleet)
@@ -360,9 +366,11 @@ def tokens() -> Call[Paged[Token]]:
     return Call("GET", path_of("tokens"))
 
 
-def add_token(name: str, role: str, expires_in_s: float | None = None) -> Call[NewToken]:
-    """Create a token."""
-    body = {"name": name, "role": role, **given(expires_in_s=expires_in_s)}
+def add_token(
+    name: str, role: str, expires_in_s: float | None = None, kind: str = ""
+) -> Call[NewToken]:
+    """Create a token of a person, or of a service."""
+    body = {"name": name, "role": role, **given(expires_in_s=expires_in_s, kind=kind)}
     return Call("POST", path_of("tokens"), body=body)
 
 

@@ -121,6 +121,10 @@ class Denied(Rejected):
     """This token does not give the right to do that."""
 
 
+class Held(Denied):
+    """It was rolled back from; nothing automatic promotes it until a person resumes."""
+
+
 class NotAuthenticated(Denied):
     """A valid bearer token is needed."""
 

@@ -44,6 +44,7 @@ class EventKind(enum.StrEnum):
     HOOK_CREATED = "hook.created"
     HOOK_DELETED = "hook.deleted"
     HOOK_ENDED = "hook.ended"  # a run of one; those of `on_event` are not told
+    HOLD_RESUMED = "hold.resumed"
     STRATEGY_CHANGED = "strategy.changed"
     STRATEGY_DELETED = "strategy.deleted"
     TOKEN_CREATED = "token.created"  # noqa: S105 - an event's name

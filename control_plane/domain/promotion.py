@@ -273,17 +273,21 @@ def reverted(state_from: State, models: Iterable[str]) -> dict[str, Deployment |
 
 
 def expanded(
-    current: Deployment, registered: Collection[int], history: History
+    current: Deployment,
+    registered: Collection[int],
+    history: History,
+    resumed: Collection[int] = (),
 ) -> Deployment | NothingToChange:
     """Return the deployment with what its policy takes, joined with what is labelled or kept.
 
     A number above `stable` that is not in the deployment yet waits for a person unless `auto_load`;
-    one that was rolled back from does not come back, as callers without a label would get it.
+    one that was rolled back from does not come back unless it was `resumed`, as callers without a
+    label would get it.
     """
     if isinstance(current.policy, Specific):
         return NothingToChange(current)
     stable = current.labels.get(STABLE)
-    allowed = set(registered) - rolled_back_from(history)
+    allowed = set(registered) - (rolled_back_from(history) - set(resumed))
     if not current.policy.auto_load and stable is not None:
         allowed = {v for v in allowed if v <= stable or v in current.versions}
     taken = _taken(current.policy, allowed)

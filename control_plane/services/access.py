@@ -35,6 +35,13 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
+class TokenKind(enum.StrEnum):
+    """Who holds a token; a service may not promote what was rolled back from."""
+
+    PERSON = "person"
+    SERVICE = "service"
+
+
 _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 
@@ -44,6 +51,7 @@ class Actor:
 
     name: str
     role: Role
+    kind: TokenKind = TokenKind.PERSON
 
     def require(self, role: Role) -> None:
         """Let pass whoever has at least this role.
@@ -76,6 +84,7 @@ class TokenRequest:
     id: str
     secret: str
     expires_in_s: float | None = None
+    kind: TokenKind = TokenKind.PERSON
 
 
 class Access:
@@ -128,7 +137,7 @@ class Access:
             until = min(until, token.expires_at)
         if len(self._believed) >= _CACHED:
             self._believed.clear()
-        actor = Actor(token.name, Role(token.role))
+        actor = Actor(token.name, Role(token.role), TokenKind(token.kind))
         self._believed[digest] = (actor, until)
         self._used[token.id] = now
         return actor
@@ -147,7 +156,7 @@ async def create(
     made = NewToken(_token(request, now), f"{_PREFIX}{request.id}_{request.secret}")
     async with db.begin() as s:
         await tokens.add(s, made.token)
-        data = {"name": request.name, "role": str(request.role)}
+        data = {"name": request.name, "role": str(request.role), "kind": str(request.kind)}
         await journal.append(s, Event(EventKind.TOKEN_CREATED, now, actor, data=data))
         await commit(s, made)
     return made
@@ -212,6 +221,7 @@ def _token(request: TokenRequest, now: datetime) -> Token:
         revoked_at=None,
         expires_at=now + timedelta(seconds=lives) if lives is not None else None,
         last_used_at=None,
+        kind=str(request.kind),
     )
 
 

@@ -28,6 +28,7 @@ from control_plane.domain.revision import Deployment, Kind, Revision
 from control_plane.domain.rollout import Phase, Rollout, Step
 from control_plane.domain.steps import State, covered, started
 from control_plane.domain.strategy import DIRECT, Named, itinerary
+from control_plane.services import holds
 from control_plane.services.commit import Commit
 from control_plane.services.plans import Asked, Forecast, forecast
 from control_plane.services.transitions import (
@@ -55,11 +56,12 @@ class Call:
     reason: str = ""
     dry_run: bool = False
     if_match: int | None = None  # the revision that must have changed the deployment last
+    automatic: bool = False  # a policy or a service asks, not a person
 
     @property
     def writer(self) -> Writer:
         """Return who writes."""
-        return Writer(self.actor, self.now, self.reason)
+        return Writer(self.actor, self.now, self.reason, automatic=self.automatic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +235,13 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
 
     Raises:
         RolloutInFlight: a deployment concerned has a live rollout, and `supersede` is not set.
+        Held: it goes to what was rolled back from, and no person asks.
     """
     if not change.supersede:
         refuse_live(ground, change.models)
+    if change.kind is not Kind.ROLLBACK:
+        to = (ground.head, change.after)
+        await holds.respect(s, ground.fleet.name, to, call.writer, dry_run=call.dry_run)
     moving = {model for model, one in change.after.items() if ground.head.get(model) != one}
     if not moving:
         return Unchanged(ground.head.get(change.models[0]) if change.models else None)

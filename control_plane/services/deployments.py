@@ -34,7 +34,7 @@ from control_plane.services.changes import (
 from control_plane.services.commit import nothing_more
 from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
-from control_plane.store import catalog, revisions, rollouts
+from control_plane.store import catalog, holds, revisions, rollouts
 from control_plane.store.database import Database, Page, Session
 
 
@@ -205,9 +205,13 @@ async def follow_policy(
     async with on_ground(db, fleet, call) as (s, ground):
         if model not in ground.head:
             raise NotFound(f"{model} is not deployed on {fleet}")
-        known = [one.number for one in await catalog.all_versions(s, model) if not one.fault]
+        of_stable = [one for one in await holds.of_model(s, fleet, model) if one.label == STABLE]
+        held = {one.version for one in of_stable if not one.resumed_at}
+        versions = [one for one in await catalog.all_versions(s, model) if not one.fault]
+        known = [one.number for one in versions if one.number not in held]
+        resumed = [one.version for one in of_stable if one.resumed_at]
         stable = await history(s, fleet, model, STABLE)
-        after = _following(expanded(ground.head[model], known, stable))
+        after = _following(expanded(ground.head[model], known, stable, resumed))
         if ground.live_of((model,)):
             return Unchanged(ground.head[model])
         change = Change(Kind.POLICY, (model,), {model: after})

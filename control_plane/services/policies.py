@@ -26,7 +26,7 @@ async def follow(
     for fleet, head in heads.items():
         if head is None or isinstance(head.deployment.policy, Specific):
             continue
-        call = Call(ACTOR, now, new_id(), f"a scan of {model}")
+        call = Call(ACTOR, now, new_id(), f"a scan of {model}", automatic=True)
         if isinstance(await deployments.follow_policy(db, fleet, model, call), Started):
             changed.append(fleet)
     return tuple(changed)

@@ -37,8 +37,9 @@ from control_plane.services.changes import (
 from control_plane.services.commit import nothing_more
 from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
-from control_plane.store import catalog, revisions, rollouts
+from control_plane.store import catalog, holds, revisions, rollouts
 from control_plane.store.database import Database, Session
+from control_plane.store.holds import Hold
 
 
 async def promote(
@@ -159,10 +160,18 @@ async def rollback(
             supersede=True,
             warnings=way.warnings,
         )
-        for version in () if call.dry_run else sorted(way.left):
-            key = (fleet, model, request.label, version)
-            await rollouts.mark_rolled_back_from(s, *key, call.now)
+        await _leave(s, (fleet, model, request.label), way.left, call)
         return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+
+
+async def _leave(
+    s: Session, label: tuple[str, str, str], versions: Iterable[int], call: Call
+) -> None:
+    """Remember what a fleet's model's label is rolled back from, and hold it."""
+    for version in () if call.dry_run else sorted(versions):
+        await rollouts.mark_rolled_back_from(s, *label, version, call.now)
+        held = Hold(*label, version, since=call.now, actor=call.actor, reason=call.reason)
+        await holds.place(s, [held])
 
 
 def _answers(live: Rollout, ground: Ground, model: str, wanted: tuple[str, int | None]) -> bool:

@@ -8,10 +8,11 @@ from control_plane.domain.advance import Transition
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.promotion import reverted
 from control_plane.domain.revision import Deployment, Kind, Revision
-from control_plane.domain.rollout import Rollout
+from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.steps import State, labels_to_verify
-from control_plane.store import journal, revisions, rollouts
+from control_plane.store import holds, journal, revisions, rollouts
 from control_plane.store.database import Session
+from control_plane.store.holds import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Writer:
     now: datetime
     reason: str = ""
     epoch: int | None = None
+    automatic: bool = False  # a policy or a service: no person says so
 
 
 async def state_at(s: Session, fleet: str, number: int) -> Mapping[str, Deployment]:
@@ -47,6 +49,8 @@ async def record(s: Session, rollout: Rollout, transition: Transition, by: Write
     events: tuple[Event, ...] = ()
     if transition.revert:
         events = (await _revert(s, transition.rollout, by),)
+        if transition.rollout.phase is Phase.ROLLED_BACK:
+            await _hold(s, transition.rollout, by)
     saved = await rollouts.save(s, transition.rollout, expected_rv=rollout.rv, epoch=by.epoch)
     if transition.verify:
         events += await _verify(s, saved, by)
@@ -59,6 +63,13 @@ async def _revert(s: Session, rollout: Rollout, by: Writer) -> Event:
     changes = reverted(past, rollout.models)
     why = Writer(by.actor, by.now, by.reason or rollout.sentence)
     return revision_event(await append(s, rollout.fleet, Kind.REVERT, changes, why), rollout.id)
+
+
+async def _hold(s: Session, rollout: Rollout, by: Writer) -> None:
+    seen = labels_to_verify(rollout, *await around(s, rollout))
+    why = by.reason or rollout.sentence
+    held = [Hold(rollout.fleet, *one, since=by.now, actor=by.actor, reason=why) for one in seen]
+    await holds.place(s, held)
 
 
 async def append(

@@ -373,6 +373,7 @@ class TokenRow(Row):
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    kind: Mapped[str] = mapped_column(Text, server_default="person")
     __table_args__ = (
         Index(
             "uq_tokens_name",

@@ -24,6 +24,7 @@ class Token:
     revoked_at: datetime | None = None
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
+    kind: str = "person"  # or "service"
 
 
 async def add(s: Session, token: Token) -> None:

@@ -80,6 +80,7 @@ EVENTS = {
     EventKind.HOOK_CREATED: "a hook was created",
     EventKind.HOOK_DELETED: "a hook was deleted",
     EventKind.HOOK_ENDED: "a run of a hook ended",
+    EventKind.HOLD_RESUMED: "what was rolled back from may be promoted by anybody again",
     EventKind.STRATEGY_CHANGED: "a strategy was edited; rollouts under way do not change",
     EventKind.STRATEGY_DELETED: "a strategy was deleted",
     EventKind.TOKEN_CREATED: "a token was created",
