@@ -1,11 +1,17 @@
 """What is done to a database beside serving it: its schema and its copies."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from control_plane.domain.errors import SchemaMismatch
 from control_plane.settings import Settings
-from control_plane.store import files, schema
-from control_plane.store.schema import Migration
+from control_plane.store import files, migrated
+
+if TYPE_CHECKING:
+    from control_plane.store.schema import Migration
 
 
 def make_home(settings: Settings) -> None:
@@ -15,6 +21,8 @@ def make_home(settings: Settings) -> None:
 
 def upgrade(settings: Settings) -> str:
     """Bring the schema up to date; return the newest migration's id."""
+    from control_plane.store import schema
+
     make_home(settings)
     return schema.upgrade(settings.url)
 
@@ -22,23 +30,35 @@ def upgrade(settings: Settings) -> str:
 def prepare(settings: Settings) -> None:
     """Make sure that the schema is the one needed: bring it there, or check, as set.
 
+    The upgrade runs in a child, so that a server does not carry Alembic along for ever.
+
     Raises:
-        SchemaMismatch: it is not, and `migrate` is off.
+        SchemaMismatch: it is not, and `migrate` is off or the upgrade failed.
     """
-    if settings.migrate:
-        upgrade(settings)
-    else:
-        schema.check(settings.url)
+    if not settings.migrate or migrated.current(settings.url) == migrated.known()[-1]:
+        migrated.check(settings.url)
+        return
+    command = [sys.executable, "-m", "control_plane", "db", "upgrade"]
+    child = subprocess.run(  # noqa: S603 - this very program
+        [*command, "--database-url", settings.url, "--data-dir", str(settings.data_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise SchemaMismatch(child.stderr.strip().removeprefix("error: "))
 
 
 def current(settings: Settings) -> str:
     """Return which migration the database is at; "" when it is empty."""
     make_home(settings)
-    return schema.current(settings.url)
+    return migrated.current(settings.url)
 
 
-def history() -> Sequence[Migration]:
+def history() -> "Sequence[Migration]":
     """Return every migration, the oldest first."""
+    from control_plane.store import schema
+
     return schema.history()
 
 

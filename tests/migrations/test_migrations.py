@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from control_plane.domain.errors import Invalid, SchemaMismatch
-from control_plane.store import engines, fleets, journal, schema
+from control_plane.store import engines, fleets, journal, migrated, schema
 from control_plane.store.database import Database, installation
 from control_plane.store.tables import Row
 
@@ -150,3 +150,12 @@ def test_the_history_is_told_oldest_first() -> None:
 def test_a_url_of_another_engine_is_invalid() -> None:
     with pytest.raises(Invalid, match="not supported"):
         schema.upgrade("mysql://localhost/x")
+
+
+def test_the_ids_of_migrations_begin_their_files_names() -> None:
+    assert migrated.known() == tuple(one.id for one in schema.history())
+
+
+def test_a_server_does_not_carry_alembic_along() -> None:
+    code = "import sys, control_plane.bootstrap; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
