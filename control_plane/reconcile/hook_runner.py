@@ -22,7 +22,8 @@ from control_plane.store import hooks as store
 from control_plane.store import journal, leases
 from control_plane.store.database import Database
 
-SIDE_BY_SIDE: Final = 16
+SIDE_BY_SIDE: Final = 16  # of one fleet
+_MOST_WORDS: Final = 2_000
 _BUSY_PAUSE_S: Final = 0.2
 log = structlog.get_logger()
 Attempt = Callable[[Hook, Run], Awaitable[Tried]]
@@ -51,7 +52,7 @@ class HookRunner:
         self._told = told  # of every change of a run
         self._open: dict[str, tuple[Hook, Run]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._slots: dict[str, asyncio.Semaphore] = {}  # by fleet
 
     def take(self, hook: Hook, run: Run) -> None:
         """Run it as soon as those that go before it are over; nothing happens if it is known."""
@@ -88,8 +89,9 @@ class HookRunner:
             self._begin()
 
     async def _tries(self, hook: Hook, run: Run) -> None:
+        slots = self._slots.setdefault(run.fleet, asyncio.Semaphore(SIDE_BY_SIDE))
         for attempt in range(1, hook.retries + 2):
-            async with self._slots:
+            async with slots:
                 run = await self._try_once(hook, run, last=attempt > hook.retries)
             if run.state.over:
                 return
@@ -150,9 +152,14 @@ def _after(run: Run, tried: Tried, took_s: float, *, last: bool) -> Run:
         state=state,
         status=tried.status,
         duration_s=round(took_s, 6),
-        sentence=tried.outcome.sentence,
+        sentence=_storable(tried.outcome.sentence),
         output=tried.output,
     )
+
+
+def _storable(words: str) -> str:
+    """Words of others, as any database can hold them."""
+    return words.encode("utf-8", "replace").decode().replace("\x00", "?")[:_MOST_WORDS]
 
 
 def _event(run: Run) -> Event:

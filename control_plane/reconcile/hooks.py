@@ -21,7 +21,7 @@ from control_plane.domain.hook import Hook, HookFact, Moment, Saved
 from control_plane.domain.hook_runs import Planned, Run, RunState, Situation
 from control_plane.domain.reach import Reach
 from control_plane.domain.revision import Kind
-from control_plane.domain.rollout import Rollout
+from control_plane.domain.rollout import Phase, Rollout
 from control_plane.reconcile.assignments import Live
 from control_plane.reconcile.hook_attempts import HookAttempts
 from control_plane.reconcile.hook_runner import Ground, HookRunner
@@ -97,7 +97,7 @@ class LiveHooks:
             return {}
         moments = hook_runs.moments_between(rollout, self._world.clock())
         plan = hook_runs.planned(book.hooks, self._situation(live), moments)
-        if not live.begun:
+        if not live.begun and rollout.phase is not Phase.PAUSED:
             await self._begin(book, hook_runs.startable(plan, book.runs, rollout.id))
         return hook_runs.facts(plan, book.runs, rollout.id)
 
@@ -147,12 +147,15 @@ class LiveHooks:
         }
         return {name for name, one in reach.items() if one is not Reach.UNREACHABLE}
 
-    async def _write_down(self, fleet: str, epoch: int, new: Iterable[Run], seq: int = 0) -> None:
+    async def _write_down(
+        self, fleet: str, epoch: int, runs: Iterable[Run], seq: int = 0
+    ) -> tuple[Run, ...]:
+        """Write runs down, and how far the journal was read; return those that are new."""
         async with self._world.db.begin() as s:
             await leases.check(s, fleet, epoch)
-            await store.add_runs(s, new)
             if seq:
                 await store.looked_at(s, fleet, seq)
+            return await store.add_runs(s, runs)
 
     def _take(self, hooks: Iterable[Hook], runs: Iterable[Run]) -> None:
         named = {one.name: one for one in hooks}
@@ -235,9 +238,9 @@ class LiveHooks:
             return
         last = found[-1].seq
         if runs or last - written >= _PAGE:
-            await self._write_down(fleet, epoch, runs, last)
+            new = await self._write_down(fleet, epoch, runs, last)
+            self._take([one.hook for one in saved], new)
         self._read_to[fleet] = last
-        self._take([one.hook for one in saved], runs)
         if len(found) == _PAGE:
             self._poked.set()
 

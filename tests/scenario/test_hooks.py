@@ -241,3 +241,13 @@ async def test_a_hook_whose_effect_was_not_written_down_runs_again_under_its_id(
     (run,) = await runs(ready, rollout)
     assert (run.id, run.state, run.attempts) == (left.id, RunState.SUCCEEDED, 2)
     assert [one.headers["x-request-id"] for one in target.at("/init")] == [run.id, run.id]
+
+
+async def test_an_answer_that_no_database_can_hold_is_a_failure_as_any_other(
+    ready: Stage, target: HookTarget
+) -> None:
+    url = target.url("/odd", Reply(body=b'{"error": "\\u0000 \\ud800"}'))
+    await hook(ready, "odd", "before_load", url, fail_if={"json": "error"})
+    over = await ready.over(await ready.promote(MODEL, 2))
+    assert over.phase is Phase.FAILED
+    assert [one.attempts for one in await runs(ready, over)] == [1]
