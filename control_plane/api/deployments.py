@@ -156,6 +156,7 @@ async def rollback(
         to_version=asked.to_version,
         to_revision=asked.to_revision,
         to_time=asked.to_time,
+        only=asked.only,
     )
     call = call_of(write, asked.reason)
     return await carried_out(

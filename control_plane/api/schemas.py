@@ -293,6 +293,7 @@ class RollbackRequest(Body):
     to_version: VersionNumber | None = None
     to_revision: RevisionNumber | None = None
     to_time: AwareDatetime | None = None
+    only: bool = False
     reason: Reason = ""
 
     @model_validator(mode="after")

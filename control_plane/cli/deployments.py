@@ -59,6 +59,9 @@ class Way:
         None
     )
     to_time: Annotated[str, typer.Option(help="back to where it was then (RFC 3339)")] = ""
+    only: Annotated[
+        bool, typer.Option("--only", help="leave what was promoted together with it where it is")
+    ] = False
 
 
 @commands.command("deploy")
@@ -149,6 +152,7 @@ def roll_back(model: ModelName, way: Way, target: Target, change: Change, waitin
         to_version=way.to_version,
         to_revision=way.to_revision,
         to_time=way.to_time,
+        only=way.only,
         reason=change.reason,
     )
     with session(target) as here:

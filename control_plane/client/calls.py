@@ -89,6 +89,7 @@ class Rollback:
     to_version: int | None = None
     to_revision: int | None = None
     to_time: str = ""
+    only: bool = False
     reason: str = ""
 
 

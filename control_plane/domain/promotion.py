@@ -76,6 +76,7 @@ class RollbackRequest:
     to_version: int | None = None
     to_revision: int | None = None
     to_time: datetime | None = None
+    only: bool = False  # leave alone what was promoted together with it
 
     @property
     def has_target(self) -> bool:

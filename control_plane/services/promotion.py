@@ -1,9 +1,9 @@
 """Promote and roll back: the use cases that move labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from control_plane.domain.errors import FieldInvalid
+from control_plane.domain.errors import FieldInvalid, NothingToRollBackTo
 from control_plane.domain.promotion import (
     STABLE,
     NothingToChange,
@@ -35,6 +35,7 @@ from control_plane.services.changes import (
     true_state,
 )
 from control_plane.services.commit import nothing_more
+from control_plane.services.groups import together_with
 from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
 from control_plane.store import catalog, holds, revisions, rollouts
@@ -117,8 +118,9 @@ async def _kept(s: Session, outcome: Outcome, call: Call, commit: Keep) -> Outco
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A rollback that was thought through."""
+    """A rollback of one label that was thought through."""
 
+    label: str
     base: Deployment
     target: int
     left: frozenset[int]  # where the label is or was: rolled back from
@@ -135,7 +137,8 @@ async def rollback(
 ) -> Outcome:
     """Start moving a label back on every server; nothing but a missing target stops it.
 
-    A live rollout is superseded and its unverified changes end with it. Pressed again while a
+    What was promoted together goes back together, unless the request says `only`. A live rollout is
+    superseded and its unverified changes end with it. Pressed again while a
     rollback of the label is live, the answer is that rollback.
 
     Raises:
@@ -150,18 +153,48 @@ async def rollback(
         live = next(iter(ground.live_of((model,))), None)
         if live is not None and _answers(live, ground, model, (request.label, asked)):
             return await _kept(s, await _that(s, live, ground, call), call, commit)
-        way = await _way(s, ground, model, request, (asked, live))
-        stable = await history(s, fleet, model, STABLE)
+        ways = {model: await _way(s, ground, model, request, (asked, live))}
+        others, doubts = await _others(s, ground, model, request)
+        ways |= others
         change = Change(
             kind=Kind.ROLLBACK,
-            models=(model,),
-            after={model: rolled_back(way.base, request.label, way.target, way.left, stable)},
-            label=request.label,
+            models=tuple(ways),
+            after={name: await _back(s, fleet, name, way) for name, way in ways.items()},
+            label=_one_label(ways.values()),
             supersede=True,
-            warnings=way.warnings,
+            warnings=(*(text for way in ways.values() for text in way.warnings), *doubts),
         )
-        await _leave(s, (fleet, model, request.label), way.left, call)
+        for name, way in ways.items():
+            await _leave(s, (fleet, name, way.label), way.left, call)
         return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+
+
+def _one_label(ways: Iterable[_Way]) -> str:
+    labels = {way.label for way in ways}
+    return labels.pop() if len(labels) == 1 else ""
+
+
+async def _back(s: Session, fleet: str, model: str, way: _Way) -> Deployment:
+    stable = await history(s, fleet, model, STABLE)
+    return rolled_back(way.base, way.label, way.target, way.left, stable)
+
+
+async def _others(
+    s: Session, ground: Ground, model: str, request: RollbackRequest
+) -> tuple[dict[str, _Way], list[str]]:
+    """How the rest of a group goes back, and what of it cannot: that never stops a rollback."""
+    found: dict[str, _Way] = {}
+    doubts: list[str] = []
+    group = () if request.only else await together_with(s, ground, model, request.label)
+    for name, label in group:
+        mine = replace(request, label=label, to_version=None)
+        live = next(iter(ground.live_of((name,))), None)
+        try:
+            asked = await _asked(s, ground, name, mine)
+            found[name] = await _way(s, ground, name, mine, (asked, live))
+        except (NothingToRollBackTo, FieldInvalid) as error:
+            doubts.append(f"{name} was promoted together with {model} and stays: {error.message}")
+    return found, doubts
 
 
 async def _leave(
@@ -239,6 +272,7 @@ async def _way(
     if target not in base.versions:
         doubts.append(f"version {target} is not loaded: this rollback is cold")
     return _Way(
+        label=request.label,
         base=base,
         target=target,
         left=_left((head, base), request.label) - {target},
