@@ -8,6 +8,7 @@ import control_plane
 from control_plane.cli import (
     deployments,
     fleets,
+    hooks,
     look,
     past,
     process,
@@ -34,6 +35,7 @@ for _group in (
     registry.signatures,
     fleets.fleets,
     fleets.servers,
+    hooks.hooks,
     rollouts.rollouts,
     strategies.strategies,
 ):

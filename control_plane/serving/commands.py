@@ -23,7 +23,7 @@ from control_plane.domain.hook_runs import OUTPUT_BYTES
 GRACE_S: Final = 1.0  # between SIGTERM and SIGKILL
 _READ_BYTES: Final = 64 << 10
 _BREATH_S: Final = 0.005  # between reads, so that a flood cannot take the whole loop
-_MARK: Final = "TFSCTL_HOOK_RUN"
+_MARK: Final = "HOOK_RUN_ID"
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _ROUNDS: Final = 10
 _FILE_BYTES: Final = 1 << 20

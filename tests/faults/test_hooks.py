@@ -136,7 +136,7 @@ async def test_a_command_is_told_on_stdin_and_its_output_is_kept() -> None:
 
 async def test_a_command_sees_a_bare_environment_and_no_shell(tmp_path: Path) -> None:
     tried = await python("import os; print(sorted(os.environ), os.getcwd())")
-    names = {"LANG", "PATH", "TFSCTL_HOOK_RUN", "LC_CTYPE"}
+    names = {"LANG", "PATH", "HOOK_RUN_ID", "LC_CTYPE"}
     listed, _, folder = tried.output.strip().rpartition(" ")
     assert (set(json.loads(listed.replace("'", '"'))) | names, folder) == (names, "/")
     echoed = await run(["/bin/echo", "$(id)", "; id"], b"", "echo", LONG_S)
@@ -218,7 +218,7 @@ async def test_what_an_earlier_process_left_is_ended_before_the_run_is_done_anew
     tmp_path: Path,
 ) -> None:
     left = await asyncio.create_subprocess_exec(
-        "/bin/sleep", "600", env={"TFSCTL_HOOK_RUN": "the-run"}
+        "/bin/sleep", "600", env={"HOOK_RUN_ID": "the-run"}
     )
     assert (await run(["/bin/true"], b"", "the-run", LONG_S)).outcome == Good("exit 0")
     assert await left.wait() == -9

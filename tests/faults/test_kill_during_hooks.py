@@ -30,7 +30,7 @@ import os, pathlib, sys, time
 told = pathlib.Path(sys.argv[1])
 first = not told.exists()
 with told.open("a") as out:
-    out.write(f"{os.getpid()} {os.environ['TFSCTL_HOOK_RUN']}\\n")
+    out.write(f"{os.getpid()} {os.environ['HOOK_RUN_ID']}\\n")
 if first:
     time.sleep(600)
 """
