@@ -6,7 +6,7 @@ restart is proven only by a status entry that is gone.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from control_plane.domain.observed import (
@@ -27,55 +27,6 @@ RETURNED = frozenset({"OK", "UNKNOWN"})
 _NAMED = re.compile(r"model(?: name is)? (\S+?)[.,]?$")
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What the next look has to ask the server."""
-
-    statuses: tuple[str, ...]
-    labels: tuple[tuple[str, str], ...]
-    markers: tuple[tuple[str, str], ...]
-    full: bool
-
-
-def questions(
-    observed: Observed, wanted: Mapping[str, Mapping[str, int]], owner: str, hot: frozenset[str]
-) -> Questions:
-    """Choose what to ask: the marker, and of hot models the status; everything where unsure.
-
-    Args:
-        observed: what is known.
-        wanted: the labels that each assigned model should have.
-        owner: our owner marker's name.
-        hot: models in which something moves.
-    """
-    full = observed.looked_at == 0.0 or observed.verified is None or observed.marker_gone
-    names = set(wanted) | set(observed.models)
-    if observed.intent:
-        names |= set(observed.intent.config.models)
-        hot |= observed.intent.names_added
-    if observed.verified:
-        names |= set(observed.verified.config.models)
-    markers = [
-        (one.marker.model, one.config.digest_label)
-        for one in (observed.verified, observed.intent, *observed.ghosts)
-        if one is not None and one.marker is not None
-    ]
-    if not full:
-        return Questions(tuple(sorted(hot & names)), (), tuple(dict.fromkeys(markers)), full=False)
-    labels = [(name, label) for name in sorted(names) for label in _known(observed, wanted, name)]
-    markers += [(name, owner) for name in sorted(names)]
-    return Questions(tuple(sorted(names)), tuple(labels), tuple(dict.fromkeys(markers)), full=True)
-
-
-def _known(
-    observed: Observed, wanted: Mapping[str, Mapping[str, int]], name: str
-) -> tuple[str, ...]:
-    sources = [wanted.get(name, {}), observed.proven.get(name, {}), observed.labels.get(name, {})]
-    if observed.verified and name in observed.verified.config.models:
-        sources.append(observed.verified.config.models[name].labels)
-    return tuple(sorted({label for source in sources for label in source}))
 
 
 def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
@@ -131,8 +82,14 @@ def _lose(observed: Observed, at: Instant, *, foreign: bool) -> Observed:
 
 
 def _forget(observed: Observed, at: Instant) -> Observed:
-    """A new process: nothing that we pushed, saw or waited for is true any more."""
-    return Observed(proven=_proven(observed), restarted_at=at, quiet_since=at)
+    """A new process: nothing that we saw or waited for is true any more.
+
+    An open intent is void, but it may have met the new process already: its digest would tell.
+    """
+    ghosts = (observed.intent,) if observed.intent else ()
+    return Observed(
+        proven=_proven(observed), ghosts=ghosts, cleared_at=at, restarted_at=at, quiet_since=at
+    )
 
 
 def _proven(observed: Observed) -> Mapping[str, Mapping[str, int]]:
@@ -305,7 +262,8 @@ def _haunted(observed: Observed, look: Look) -> Observed:
     """Own a void intent that the server applied after all."""
     for ghost in reversed(observed.ghosts):
         current = observed.verified and observed.verified.config.digest == ghost.config.digest
-        if not current and isinstance(_answer(look, ghost.marker, ghost.config), Resolved):
+        seen = isinstance(_answer(look, ghost.marker, ghost.config), Resolved | Dangling)
+        if seen and not current:
             others = tuple(one for one in observed.ghosts if one is not ghost)
             return verify(replace(observed, ghosts=others), ghost, look.at)
     return observed

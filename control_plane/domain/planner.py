@@ -20,18 +20,17 @@ from control_plane.domain.action import (
     Reload,
     Wait,
 )
-from control_plane.domain.assignment import Assignment, Traits
-from control_plane.domain.evidence import has_moved
-from control_plane.domain.model_plan import ACTIVE, COMING, Ground, View, next_action
-from control_plane.domain.observed import Instant, Intent, Observed, Presence
-from control_plane.domain.state import Config, Marker, ModelConfig, State
+from control_plane.domain.admission import may_not, reload_timeout_s
+from control_plane.domain.assignment import Assignment
+from control_plane.domain.model_plan import View, next_action
+from control_plane.domain.observed import Instant, Observed
+from control_plane.domain.server_view import Storage, steady_models, views_of
+from control_plane.domain.state import Config, Marker, ModelConfig
+
+__all__ = ["plan_server", "reload_timeout_s"]
 
 ADDS_PER_PUSH = 8  # the server's config lock is held about 0.2 s for each
-CALLS_THAT_MAY_RUN = 2  # each holds one of the server's few threads
-GHOST_S = 60.0  # a call that was never started by then was cancelled with its caller
 REFUSALS_BEFORE_BLOCKED = 5
-SHORT_CALL_S = 5.0
-Storage = Mapping[str, Presence]
 
 
 def plan_server(
@@ -46,12 +45,13 @@ def plan_server(
             adds has `storage_wanted` and must be made again with it before it is carried out.
         now: POSIX seconds.
     """
-    if stop := _may_not(assignment, observed, now):
+    if stop := may_not(assignment, observed, now):
         return Plan(stop, _say(stop))
-    views = _views(assignment, observed, storage, now)
-    actions = {name: next_action(view) for name, view in views.items()}
+    steady = steady_models(assignment, observed)
+    views = views_of(assignment, observed, storage, now, steady)
+    actions: dict[str, ModelAction] = {name: next_action(view) for name, view in views.items()}
     actions = _whole_groups(assignment, actions)
-    if not assignment.may_empty and _empties(actions, views):
+    if not (assignment.may_empty or steady) and _empties(actions, views):
         actions = _never_empty(actions, views)
     changes = _chosen(
         assignment, {n: a for n, a in actions.items() if isinstance(a, Change)}, views
@@ -63,151 +63,13 @@ def plan_server(
     unclaimed = observed.verified is None and all(
         isinstance(one, Converged) for one in actions.values()
     )
+    actions |= dict.fromkeys(steady, Converged())
     if not changes and not unclaimed:
         rest = _summary(actions, now + assignment.traits.load_budget_s)
         return Plan(rest, _say(rest), actions, notes, storage_wanted=wanted)
-    push = _push(changes, views, observed)
+    push = _push(changes, views, observed, steady)
     action = _forbidden(assignment, push, observed, now) or push
     return Plan(action, _say(action), actions, notes, storage_wanted=push.adds and wanted)
-
-
-def reload_timeout_s(push: Reload, traits: Traits) -> float:
-    """How long the call may stay open: its return is the best evidence where names are added."""
-    if not push.names_added:
-        return SHORT_CALL_S
-    return SHORT_CALL_S + traits.poll_s + len(push.names_added) + traits.load_budget_s
-
-
-def _may_not(assignment: Assignment, observed: Observed, now: Instant) -> Wait | Blocked | None:
-    if not assignment.taken_over:
-        why = "nobody took this server over; `tfsctl server take-over` does"
-        return Blocked(Cause.NOT_TAKEN_OVER, why)
-    if not observed.reachable:
-        return Blocked(Cause.UNREACHABLE, "the server does not answer")
-    if not assignment.has_revisions:
-        return Blocked(Cause.NO_REVISION, "nothing was ever deployed to this fleet")
-    if observed.wedged:
-        return Blocked(Cause.WEDGED, f"restart the server: it answers {observed.wedged!r}")
-    if observed.intent:
-        return _open(observed, observed.intent, assignment.traits, now)
-    if observed.other_writer_since > assignment.taken_over_at:
-        why = "our marker stands beside a config that is not ours: another control plane writes, "
-        why += "or this database is an old copy; if it is the right one, `tfsctl server take-over`"
-        return Blocked(Cause.OTHER_WRITER, why)
-    return _unsettled(assignment, observed, now)
-
-
-def _unsettled(assignment: Assignment, observed: Observed, now: Instant) -> Wait | Blocked | None:
-    """Undoing a foreign change at once can wedge the server for good."""
-    traits = assignment.traits
-    running = [
-        one
-        for one in observed.ghosts
-        if one.sent_at > observed.cleared_at and now < one.answered_at + GHOST_S
-    ]
-    if len(running) >= CALLS_THAT_MAY_RUN:
-        why = "two reloads went unanswered and may still run; create the path that the server waits"
-        return Blocked(Cause.WEDGED, why + " for, or restart it")
-    strange = observed.foreign or (
-        observed.verified is None
-        and not observed.restarted_at
-        and any(one.state in ACTIVE for one in observed.statuses())
-    )
-    quiet_at = observed.quiet_since + traits.settle_s
-    if strange and observed.verified is None and now < quiet_at:
-        why = "the server runs a config that is not ours; waiting until nothing moves there"
-        until = observed.quiet_since + traits.load_budget_s + traits.settle_s
-        return Wait(why, max(until, quiet_at), look_again_s=quiet_at - now)
-    return None
-
-
-def _open(observed: Observed, intent: Intent, traits: Traits, now: Instant) -> Wait | Blocked:
-    """What an open intent allows: nothing but waiting, or saying why it will not end."""
-    awaited = {
-        (name, version): observed.models.get(name, {}).get(version)
-        for name in intent.names_added
-        for version in intent.config.models[name].versions
-    }
-    seen = [one for one in awaited.values() if one is not None]
-    until = intent.sent_at + reload_timeout_s(_as_reload(intent), traits) + traits.settle_s
-    if any(one.state in COMING for one in seen):
-        return Wait("busy: a reload waits for a load", until)
-    changed = [one for one in seen if one.since > intent.sent_at]
-    if awaited and not changed and now > intent.sent_at + traits.pickup_s:
-        paths = ", ".join(sorted(_path(intent, name, v) for name, v in awaited))
-        return Blocked(Cause.WEDGED, f"a reload waits for versions not found; create {paths}")
-    if awaited and has_moved(observed, intent) and intent.answer is None:
-        since = max(one.since for one in changed)
-        if now > since + traits.settle_s:
-            return Blocked(Cause.WEDGED, "a reload does not return though its loads ended; restart")
-        return Wait("a reload is about to return", since + traits.settle_s)
-    return Wait("a reload was sent; looking for its effect", until)
-
-
-def _as_reload(intent: Intent) -> Reload:
-    return Reload(intent.config, intent.marker, intent.names_added, "", adds=False)
-
-
-def _path(intent: Intent, name: str, version: int) -> str:
-    return f"{intent.config.models[name].base_path}/{version}"
-
-
-def _views(
-    assignment: Assignment, observed: Observed, storage: Storage | None, now: Instant
-) -> dict[str, View]:
-    held = {name: one for name in observed.models if (one := _held(assignment, observed, name))}
-    if observed.verified:
-        held = dict(observed.verified.config.models)
-    missing = [
-        held[name].base_path
-        for name in sorted(held)
-        if storage and name in storage and storage[name].base_path is False
-    ]
-    moving = [n for n, want in sorted(assignment.models.items()) if want.moving or want.urgent]
-    ground = Ground(
-        now=now,
-        traits=assignment.traits,
-        loading=any(one.state is State.LOADING for one in observed.statuses()),
-        missing=missing[0] if missing else "",
-        reserved=moving[0] if moving else "",
-        sent_at=observed.verified.at if observed.verified else 0.0,
-        claimed=observed.verified is not None,
-    )
-    marked = observed.verified is not None and not observed.marker_gone
-    marked = marked and (not held or observed.verified.marker is not None)  # type: ignore[union-attr]
-    return {
-        name: View(
-            name=name,
-            want=assignment.models.get(name),
-            held=held.get(name),
-            labels=_labels(observed, name),
-            proven=observed.proven.get(name, {}),
-            seen=observed.models.get(name, {}),
-            ground=ground,
-            presence=storage.get(name) if storage is not None else None,
-            marked=marked,
-            added=observed.added.get(name, {}),
-            dropped=observed.dropped.get(name, {}),
-            failures=observed.failures.get(name, {}),
-        )
-        for name in sorted({*assignment.models, *observed.models, *held})
-    }
-
-
-def _labels(observed: Observed, name: str) -> Mapping[str, int]:
-    if observed.verified is None:
-        return observed.labels.get(name, {})
-    model = observed.verified.config.models.get(name)
-    return model.labels if model else {}
-
-
-def _held(assignment: Assignment, observed: Observed, name: str) -> ModelConfig | None:
-    """What a config that we did not write seems to hold of a model: what is not END."""
-    want = assignment.models.get(name)
-    alive = frozenset(
-        version for version, one in observed.models[name].items() if one.state in ACTIVE
-    )
-    return ModelConfig(want.base_path, alive) if want and alive else None
 
 
 def _whole_groups(
@@ -217,7 +79,7 @@ def _whole_groups(
     behind = {
         want.group
         for name, want in assignment.models.items()
-        if want.group and isinstance(actions[name], Wait | Blocked)
+        if want.group and isinstance(actions.get(name), Wait | Blocked)
     }
     return {
         name: Wait("the others of its group are not ready", until=0.0)
@@ -306,8 +168,14 @@ def _needs_storage(action: Change | Blocked) -> bool:
     return action.cause in (Cause.POSTPONED, Cause.BASE_PATH_MISSING)
 
 
-def _push(changes: Mapping[str, Change], views: Mapping[str, View], observed: Observed) -> Reload:
+def _push(
+    changes: Mapping[str, Change],
+    views: Mapping[str, View],
+    observed: Observed,
+    steady: Mapping[str, ModelConfig],
+) -> Reload:
     models = {name: held for name, view in views.items() if (held := view.holding())}
+    models |= steady
     for name, change in changes.items():
         if change.model is None:
             models.pop(name, None)

@@ -24,9 +24,10 @@ from control_plane.domain.ideal import (
     timeless,
 )
 from control_plane.domain.observed import Instant, Observed
-from control_plane.domain.planner import Storage, plan_server
+from control_plane.domain.planner import plan_server
 from control_plane.domain.reach import Reach
 from control_plane.domain.rollout import Rollout, Step, StepName
+from control_plane.domain.server_view import Storage
 from control_plane.domain.standing import Asked, Standpoint, fact, to_prove, unproven
 from control_plane.domain.state import Config, Marker
 from control_plane.domain.steps import StepTarget, step_key, targets_of

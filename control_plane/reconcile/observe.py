@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from control_plane.domain import artifact
 from control_plane.domain.artifact import Absent, Broken, Complete, Partial
 from control_plane.domain.errors import ArtifactBroken, ArtifactMissing, Transient
-from control_plane.domain.evidence import Questions
 from control_plane.domain.observed import Instant, Look, Presence
+from control_plane.domain.questions import Questions
 from control_plane.domain.signature import Signatures
 from control_plane.domain.state import Ability, Able, LabelAnswer, VersionStatus
 from control_plane.serving import saved_model

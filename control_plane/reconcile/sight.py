@@ -3,8 +3,9 @@
 from control_plane.domain import evidence
 from control_plane.domain.action import Converged, Reload
 from control_plane.domain.assignment import Traits
-from control_plane.domain.evidence import Questions, answered
+from control_plane.domain.evidence import answered
 from control_plane.domain.observed import Look
+from control_plane.domain.questions import Questions, questions
 from control_plane.domain.state import Config, ModelConfig
 from control_plane.reconcile import observe
 from control_plane.reconcile.world import Tracked, World
@@ -102,7 +103,7 @@ def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
     if sweep or not observed.reachable:
         hot |= names
     owner = assigned.owner if assigned else ""
-    asked = evidence.questions(observed, wanted, owner, frozenset(hot))
+    asked = questions(observed, wanted, owner, frozenset(hot))
     if asked.full and observed.looked_at > 0 and _partly(it):
         keep = hot | (observed.intent.names_added if observed.intent else set())
         markers = tuple(one for one in asked.markers if one[1] != owner)

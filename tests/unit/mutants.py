@@ -118,19 +118,19 @@ MUTANTS = (
     ),
     Mutant(
         "pushes while an intent is open",
-        "planner",
+        "admission",
         "    if observed.intent:\n        return _open(",
         "    if observed.intent and False:\n        return _open(",
     ),
     Mutant(
         "pushes to a server that nobody took over",
-        "planner",
+        "admission",
         "    if not assignment.taken_over:\n",
         "    if not assignment.owner:\n",
     ),
     Mutant(
         "takes an unreachable server for an empty one",
-        "planner",
+        "admission",
         "    if not observed.reachable:\n",
         "    if observed.unreachable_since and not observed.models:\n",
     ),
@@ -142,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         "undoes a foreign config at once",
-        "planner",
+        "admission",
         "    if strange and observed.verified is None and now < quiet_at:\n",
         "    if strange and observed.verified is None and now < 0:\n",
     ),
@@ -166,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "piles calls up on a server that does not answer them",
-        "planner",
+        "admission",
         "    if len(running) >= CALLS_THAT_MAY_RUN:\n",
         "    if len(running) > CALLS_THAT_MAY_RUN:\n",
     ),
@@ -191,8 +191,20 @@ MUTANTS = (
     Mutant(
         "keeps an open intent across a restart",
         "evidence",
-        "    return Observed(proven=_proven(observed), restarted_at=at, quiet_since=at)\n",
-        "    return replace(observed, verified=None, restarted_at=at)\n",
+        "    return Observed(\n        proven=_proven(observed), ghosts=ghosts,",
+        "    return replace(\n        observed, verified=None, ghosts=ghosts,",
+    ),
+    Mutant(
+        "forgets that its last push may have met the new process",
+        "evidence",
+        "    ghosts = (observed.intent,) if observed.intent else ()\n",
+        "    ghosts = ()\n",
+    ),
+    Mutant(
+        "trusts a config without a marker though the server may have restarted",
+        "questions",
+        "        if observed.verified.marker is None:",
+        "        if observed.verified is None:",
     ),
     Mutant(
         "does not notice that its marker is gone",

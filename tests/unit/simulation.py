@@ -18,6 +18,7 @@ from control_plane.domain import evidence, planner
 from control_plane.domain.action import Plan, Reload, Wait
 from control_plane.domain.assignment import Assignment, Traits, Want
 from control_plane.domain.observed import Intent, Look, Observed, Presence
+from control_plane.domain.questions import questions
 from control_plane.domain.state import (
     Ability,
     Able,
@@ -118,7 +119,7 @@ class World:
         hot = self.plan.hot if self.plan else frozenset[str]()
         wanted = {name: labels for name, (_, labels) in self.wants.items()}
         known = replace(self.observed, looked_at=0.0) if sweep else self.observed
-        asked = evidence.questions(known, wanted, OWNER, hot)
+        asked = questions(known, wanted, OWNER, hot)
         labels: dict[str, dict[str, LabelAnswer]] = {}
         for name, label in asked.labels:
             labels.setdefault(name, {})[label] = self._label(name, label)

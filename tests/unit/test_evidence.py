@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from control_plane.domain.observed import Intent, Look, Observed
+from control_plane.domain.observed import Intent, Look, Observed, Verified
 from control_plane.domain.state import (
     Absent,
     Dangling,
@@ -77,6 +77,20 @@ def test_a_status_entry_that_is_gone_proves_a_restart() -> None:
     assert back.restarted_at == NOW + 1
     assert not back.foreign
     assert back.proven == {"m": {"stable": 1}}
+
+
+def test_a_push_that_met_the_restarted_process_is_recognised() -> None:
+    sent = replace(ONE, intent=intent(None))
+    back = learn(sent, look(statuses={"m": {}}, old=Absent(), new=Dangling(1), full=True))
+    assert back.intent is None
+    assert back.verified is not None
+    assert back.verified.config == NEW
+
+
+def test_without_a_marker_every_status_is_asked() -> None:
+    bare = replace(ONE, verified=Verified(OLD, None, LONG_AGO))
+    asked = domain("questions").questions(bare, {"m": {"stable": 1}}, OWNER, frozenset())
+    assert asked.statuses == ("m",)
 
 
 def test_an_unreachable_server_keeps_what_is_known_of_it() -> None:

@@ -12,7 +12,14 @@ import pytest
 
 from tests.unit.mutants import MUTANTS, Mutant
 
-ORDER = ("evidence", "model_plan", "planner")  # each imports only what stands before it
+ORDER = (
+    "questions",
+    "evidence",
+    "model_plan",
+    "server_view",
+    "admission",
+    "planner",
+)  # each imports only what stands before it
 SUITES = ("test_planner_rules", "test_planner_rules_waits", "test_evidence")
 
 
