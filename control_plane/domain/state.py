@@ -54,20 +54,27 @@ class Config:
     """Everything that one server should serve: a reload replaces all of it."""
 
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """Name of this config: 16 hex digits over its canonical form, markers left out."""
-        canonical = {
-            name: [one.base_path, sorted(one.versions), dict(sorted(one.labels.items()))]
-            for name, one in sorted(self.models.items())
-        }
-        return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
+        if not self._digest:  # asked for at every look, and the same for ever
+            self._digest.append(_digest_of(self.models))
+        return self._digest[0]
 
     @property
     def digest_label(self) -> str:
         """The marker label that says which config a server runs."""
         return MARKER_PREFIX + self.digest
+
+
+def _digest_of(models: Mapping[str, ModelConfig]) -> str:
+    canonical = {
+        name: [one.base_path, sorted(one.versions), dict(sorted(one.labels.items()))]
+        for name, one in sorted(models.items())
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
