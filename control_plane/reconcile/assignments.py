@@ -7,7 +7,7 @@ from control_plane.domain import standing
 from control_plane.domain.assigned import Goal
 from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.revision import Deployment
-from control_plane.domain.rollout import Rollout, StepName
+from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import State, StepTarget, step_key, targets_of
 
 Heads = Mapping[str, tuple[Deployment, int]]  # with the revision that last changed each
@@ -31,12 +31,6 @@ class Live:
         """Whether that step has started."""
         step = self.rollout.step
         return step is not None and step.started_at is not None
-
-    @property
-    def judged(self) -> bool:
-        """Whether the step under way is a gate."""
-        step = self.rollout.step
-        return step is not None and step.name is StepName.GATE and step.begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,14 @@ from control_plane.domain.promotion import DeployRequest, PromoteRequest, Rollba
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.standing import Status
 from control_plane.domain.state import Absent, Config, LabelAnswer, ModelConfig, Resolved, State
+from control_plane.domain.strategy_document import parse
 from control_plane.reconcile.loop import Options, Reconciler
-from control_plane.services import catalog, deployments, fleets, promotion
+from control_plane.services import catalog, deployments, fleets, promotion, strategies
+from control_plane.services import rollouts as steering
 from control_plane.services.changes import Call, Outcome, Started
 from control_plane.services.commit import nothing_more
 from control_plane.services.fleets import ServerRequest
+from control_plane.services.rollouts import Verb
 from control_plane.serving.client import GrpcModelServer
 from control_plane.store import fleets as store
 from control_plane.store import journal, rollouts
@@ -212,14 +215,26 @@ class Stage:
             await deployments.put_deployment(self.db, FLEET, model, request, self._call())
         )
 
-    async def promote(self, model: str, version: int, *, force: bool = True) -> Rollout:
-        request = PromoteRequest(version=version, force=force)
+    async def promote(
+        self, model: str, version: int, *, strategy: str = "", force: bool = True
+    ) -> Rollout:
+        request = PromoteRequest(version=version, strategy=strategy, force=force)
         outcome = await promotion.promote(self.db, FLEET, model, request, self._call())
         return self._started(outcome)
 
-    async def rollback(self, model: str) -> Rollout:
-        call = self._call()
-        outcome = await promotion.rollback(self.db, FLEET, model, RollbackRequest(), call)
+    async def strategy(self, name: str, *steps: object) -> None:
+        event = Event(EventKind.STRATEGY_CHANGED, now(), "test")
+        read = parse({"steps": list(steps)})
+        await strategies.put(self.db, name, read, event=event, expected=None, commit=nothing_more)
+
+    async def steer(self, rollout: Rollout, verb: Verb, actor: str = "bob") -> Rollout:
+        told = await steering.steer(self.db, rollout.id, verb, replace(self._call(), actor=actor))
+        self.nudge()
+        return told
+
+    async def rollback(self, model: str, to_version: int | None = None) -> Rollout:
+        call, request = self._call(), RollbackRequest(to_version=to_version)
+        outcome = await promotion.rollback(self.db, FLEET, model, request, call)
         return self._started(outcome)
 
     async def undeploy(self, model: str) -> Rollout:
