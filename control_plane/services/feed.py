@@ -13,6 +13,7 @@ from control_plane.store import journal
 from control_plane.store.database import Database
 
 BUSY_S: Final = 0.1
+BREATH_S: Final = 0.02
 IDLE_S: Final = 0.5
 
 
@@ -61,6 +62,8 @@ class Feed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BUSY_S if self._eager else IDLE_S):
                     await self._poked.wait()
+            if not self.closed:
+                await asyncio.sleep(BREATH_S)  # a promotion writes several times: read once
 
     async def _look(self) -> None:
         async with self._db.read() as s:
