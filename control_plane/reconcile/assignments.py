@@ -43,6 +43,7 @@ class Desired:
     live: tuple[Live, ...]
     targets: Mapping[str, StepTarget]
     base_paths: Mapping[str, str]  # as the servers see them
+    registered: tuple[str, ...] = ()  # every model there is, where a server is not ours yet
 
     @property
     def stamp(self) -> tuple[int, tuple[str, ...]]:

@@ -118,7 +118,9 @@ async def read(s: Session, name: str, known: Desired | None) -> Desired:
     journeys = tuple([await _journey(s, one, known, (fleet.head, heads)) for one in live])
     targets = _targets(heads, journeys)
     paths = {model: await _base_path(s, model, known) for model in targets}
-    return Desired(fleet, servers, heads, journeys, targets, paths)
+    ours = fleet.take_over == "always" or all(one.taken_over for one in servers.values())
+    registered = () if ours else await catalog.model_names(s)
+    return Desired(fleet, servers, heads, journeys, targets, paths, registered)
 
 
 def _targets(heads: Heads, live: tuple[Live, ...]) -> Mapping[str, StepTarget]:

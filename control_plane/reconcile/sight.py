@@ -1,5 +1,7 @@
 """What a look asks of a server in the situation that it is in, and learning from the answer."""
 
+from collections.abc import Mapping
+
 from control_plane.domain import evidence
 from control_plane.domain.action import Converged, Reload
 from control_plane.domain.assignment import Traits
@@ -13,6 +15,7 @@ from control_plane.reconcile.world import Tracked, World
 Labels = tuple[tuple[str, str], ...]  # model and label
 FRESH_S = 0.1  # how long a look at a steady server is good for
 NOTHING = Questions((), (), (), full=False)
+USUAL_LABELS: Mapping[str, int] = {"stable": 0, "canary": 0}  # only the names are asked
 MOST_LOOKS = 3  # in a row: one that lost the marker is followed by a full one
 
 
@@ -98,6 +101,8 @@ def _hear(it: Tracked) -> None:
 def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
     observed, assigned = it.observed, it.assignment
     wanted = {name: one.labels for name, one in assigned.models.items()} if assigned else {}
+    if assigned and not assigned.taken_over:
+        wanted = _guessed(world, it) | wanted
     names = {*wanted, *observed.models}
     hot = (set(wanted) - set(observed.models)) | _moving(world, it) | _slice(world, it, names)
     if sweep or not observed.reachable:
@@ -109,6 +114,12 @@ def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
         markers = tuple(one for one in asked.markers if one[1] != owner)
         return Questions(tuple(sorted(keep)), (), markers, full=False)
     return asked
+
+
+def _guessed(world: World, it: Tracked) -> dict[str, Mapping[str, int]]:
+    """What a server that is not ours may serve: any model that we know, under the usual labels."""
+    desired = world.desired.known(it.server.fleet)
+    return dict.fromkeys(desired.registered if desired else (), USUAL_LABELS)
 
 
 def _partly(it: Tracked) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, or_
+from sqlalchemy import delete, or_, select
 
 from control_plane.domain.catalog import Model, Version
 from control_plane.domain.errors import AlreadyExists
@@ -43,6 +43,11 @@ async def models(s: Session, q: str = "", page: Page = Page()) -> Paged[Model]: 
     found = [Model(**one) for one in await rows.all_of(s, statement)]
     items = tuple(found[: page.size])
     return Paged(items, cursor(items[-1].name) if len(found) > page.size else "")
+
+
+async def model_names(s: Session) -> tuple[str, ...]:
+    """Return the names of all models, in order."""
+    return tuple(await s.scalars(select(ModelRow.name).order_by(ModelRow.name)))
 
 
 async def save_model(s: Session, model: Model, expected_rv: int | None) -> Model:

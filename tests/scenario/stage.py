@@ -288,6 +288,11 @@ class Stage:
         found = self.loop.view(FLEET).get(server) if self.loop else None
         return found.status if found and found.standpoint else None
 
+    async def sentence(self, server: str) -> str:
+        """What the loop says of a server."""
+        found = self.loop.view(FLEET).get(server) if self.loop else None
+        return found.sentence if found else ""
+
     async def settles(self, server: str, status: Status, s: float = 15.0) -> None:
         """Wait until a server stands so."""
         await until(lambda: self.status(server), lambda seen: seen is status, s)

@@ -16,6 +16,7 @@ async def test_a_server_that_nobody_took_over_is_watched_and_left_alone(stage: S
     assert await stage.states("a", "half_plus_two") == {}
     assert await stage.states("a", "scaled") == {1: "AVAILABLE"}
     assert {one.server for one in await stage.events("server.reloaded")} == {"b"}
+    await until(lambda: stage.sentence("a"), lambda seen: "drops scaled 1" in seen)
 
 
 async def test_a_config_that_somebody_emptied_is_put_back(stage: Stage) -> None:
