@@ -217,9 +217,7 @@ async def test_a_cancelled_command_leaves_nothing(tmp_path: Path) -> None:
 async def test_what_an_earlier_process_left_is_ended_before_the_run_is_done_anew(
     tmp_path: Path,
 ) -> None:
-    left = await asyncio.create_subprocess_exec(
-        "/bin/sleep", "600", env={"HOOK_RUN_ID": "the-run"}
-    )
+    left = await asyncio.create_subprocess_exec("/bin/sleep", "600", env={"HOOK_RUN_ID": "the-run"})
     assert (await run(["/bin/true"], b"", "the-run", LONG_S)).outcome == Good("exit 0")
     assert await left.wait() == -9
 
