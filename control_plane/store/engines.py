@@ -125,7 +125,7 @@ def _sqlite(
     where: URL, begin: str, threads: set[Thread], *, pool_size: int, busy_s: float
 ) -> AsyncEngine:
     async def connected() -> aiosqlite.Connection:
-        connection = sqlite.connect(where.database or "")
+        connection = sqlite.connect(where.database or "", writes=begin != "BEGIN")
         connection._thread.daemon = True
         threads.difference_update([one for one in threads if not one.is_alive()])
         threads.add(connection._thread)
@@ -156,6 +156,8 @@ def _prepare(engine: Engine, begin: str, busy_s: float) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         if begin == "BEGIN":
             cursor.execute("PRAGMA query_only = ON")
+        else:  # the commit alone may wait for readers, and it does not hold up the event loop
+            cursor.execute("PRAGMA cache_spill = OFF")
         cursor.close()
 
     def begun(connection: Connection) -> None:
