@@ -20,7 +20,7 @@ from control_plane.api.schemas import (
 )
 from control_plane.domain import promotion as domain
 from control_plane.domain.revision import All, Latest, Policy, Specific
-from control_plane.services import deployments, guards, promotion, views
+from control_plane.services import deployments, promotion, views
 
 router = APIRouter(prefix="/fleets/{fleet}", tags=["deployments"])
 
@@ -51,9 +51,8 @@ async def put_deployment(
         keep_previous=body.keep_previous,
         supersede=body.supersede,
         force=body.force,
+        allow_breaking=body.allow_breaking,
     )
-    if not body.allow_breaking:
-        await guards.refuse_breaking(write.db, fleet, model, body.labels)
     call = call_of(write, body.reason)
     return await carried_out(
         write,
@@ -102,10 +101,8 @@ async def promote(
         strategy=_strategy(body.strategy),
         supersede=body.supersede,
         force=body.force,
+        allow_breaking=body.allow_breaking,
     )
-    wanted = {body.label: body.version if body.version is not None else body.from_label}
-    if not body.allow_breaking:
-        await guards.refuse_breaking(write.db, fleet, model, wanted)
     call = call_of(write, body.reason)
     if body.plan_hash:
         rehearsal = replace(call, dry_run=True)
@@ -130,13 +127,11 @@ async def promote_group(fleet: FleetPath, body: PromotionGroup, write: WriteDep)
                 strategy=_strategy(body.strategy),
                 supersede=body.supersede,
                 force=body.force,
+                allow_breaking=body.allow_breaking,
             ),
         )
         for one in body.items
     ]
-    if not body.allow_breaking:
-        for one in body.items:
-            await guards.refuse_breaking(write.db, fleet, one.model, {one.label: one.version})
     call = call_of(write, body.reason)
     return await carried_out(
         write,

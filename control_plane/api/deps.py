@@ -82,11 +82,9 @@ class Write:
     ) -> Answer:
         """Carry the use case out, or give the answer that this Idempotency-Key had before.
 
-        A failure may be the loser's part of a race with the same key, or a commit whose reply was
-        lost: what was stored then is the truth.
+        The key is taken last in the transaction, which fails if it was taken before; so does much
+        that is asked twice. Then, and when a commit's reply was lost, what is stored is the truth.
         """
-        if known := await self._recall():
-            return known
         try:
             outcome = await use_case(self._committing(present))
         except (Rejected, Transient):

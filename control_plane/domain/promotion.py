@@ -53,6 +53,7 @@ class DeployRequest:
     keep_previous: int | None = None
     supersede: bool = False
     force: bool = False
+    allow_breaking: bool = False  # callers of its labels may notice it in the signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class PromoteRequest:
     strategy: str = ""  # "": the model's default
     supersede: bool = False
     force: bool = False
+    allow_breaking: bool = False  # callers of the label may notice it in the signatures
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,20 @@ change to `carry_out`. `from_revision` is where the servers go back to if it doe
 last revision that was true of every deployment concerned, so a superseding rollout inherits it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from control_plane.domain.advance import alone, superseded
-from control_plane.domain.catalog import Version
-from control_plane.domain.errors import ArtifactMissing, PreconditionFailed, RolloutInFlight
+from control_plane.domain.errors import PreconditionFailed, RolloutInFlight
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Fleet
 from control_plane.domain.moments import due
 from control_plane.domain.promotion import (
     History,
     Verification,
-    check_registered,
     reverted,
     unlabelled_version,
 )
@@ -39,7 +37,7 @@ from control_plane.services.transitions import (
     revision_event,
     state_at,
 )
-from control_plane.store import catalog, fleets, hooks, journal, revisions, rollouts
+from control_plane.store import fleets, hooks, journal, revisions, rollouts
 from control_plane.store.database import Database, Session
 
 LOAD_ESTIMATE_S: Final = 60.0
@@ -116,6 +114,7 @@ class Ground:
 
     fleet: Fleet
     head: Mapping[str, Deployment]
+    changed: Mapping[str, int]  # the revision that changed each of them last
     live: tuple[Rollout, ...]
     servers: tuple[str, ...]  # those that were taken over
 
@@ -144,6 +143,7 @@ class _Base:
 
     number: int
     state: State
+    changed: Mapping[str, int]  # the revision that touched each last; 0: none
     exact: bool  # whether that revision says so of each; else a revert must be written first
 
 
@@ -158,6 +158,7 @@ async def on_ground(db: Database, fleet: str, call: Call) -> AsyncIterator[tuple
             Ground(
                 fleet=here,
                 head={model: one.deployment for model, one in found.items()},
+                changed={model: one.revision for model, one in found.items()},
                 live=await rollouts.live(s, fleet),
                 servers=tuple(one.name for one in await fleets.servers(s, fleet) if one.taken_over),
             ),
@@ -172,10 +173,17 @@ async def check_match(s: Session, ground: Ground, model: str, call: Call) -> Non
     """
     if call.if_match is None:
         return
-    actual = await revisions.last_changed(s, ground.fleet.name, model)
+    actual = await _last_changed(s, ground, model)
     if actual != call.if_match:
         text = f"{model} was last changed by revision {actual}, not by {call.if_match}"
         raise PreconditionFailed(text, expected=call.if_match, actual=actual)
+
+
+async def _last_changed(s: Session, ground: Ground, model: str) -> int:
+    """Return the revision that touched a model last, its removal included; 0: none."""
+    if model in ground.changed:
+        return ground.changed[model]
+    return await revisions.last_changed(s, ground.fleet.name, model)
 
 
 async def history(s: Session, fleet: str, model: str, label: str) -> History:
@@ -184,38 +192,6 @@ async def history(s: Session, fleet: str, model: str, label: str) -> History:
         Verification(one.version, one.at, one.rolled_back_at)
         for one in await rollouts.verified(s, fleet, model, label)
     )
-
-
-async def check_artifacts(
-    s: Session, before: Deployment | None, after: Deployment, *, force: bool
-) -> tuple[str, ...]:
-    """Let pass a deployment whose new versions can be served; say what was forced.
-
-    Raises:
-        NotFound: no such model.
-        VersionUnknown: a version is not registered.
-        ArtifactMissing: a version is not complete, or its digest is not known yet.
-    """
-    await catalog.model(s, after.model)
-    known = {one.number: one for one in await catalog.all_versions(s, after.model)}
-    fresh = after.versions - (before.versions if before else frozenset())
-    check_registered(after.model, fresh, known)
-    old = before.labels if before else {}
-    targets = {v for label, v in after.labels.items() if old.get(label) != v}
-    checked = [known[v] for v in sorted(fresh | targets) if v in known]
-    doubts = tuple(text for one in checked if (text := doubt(one)))
-    if doubts and not force:
-        raise ArtifactMissing("; ".join(doubts), hint="force goes on all the same")
-    return doubts
-
-
-def doubt(version: Version) -> str:
-    """Say why a version may not be servable; "" if nothing is known against it."""
-    if version.fault:
-        return f"version {version.number} cannot be served: {version.fault}"
-    if not version.digest:
-        return f"version {version.number}: its digest is still being computed"
-    return ""
 
 
 def refuse_live(ground: Ground, models: Iterable[str]) -> None:
@@ -266,18 +242,23 @@ async def true_state(s: Session, rollout: Rollout) -> State:
     return reverted(past, rollout.models)
 
 
-async def _base(s: Session, ground: Ground, live: Iterable[Rollout], after: Iterable[str]) -> _Base:
+async def _base(
+    s: Session, ground: Ground, live: Collection[Rollout], after: Collection[str]
+) -> _Base:
     state: dict[str, Deployment | None] = {}
+    changed = {model: await _last_changed(s, ground, model) for model in after}
     floors = [0]
     for one in live:
         state |= await true_state(s, one)
         floors.append(one.from_revision)
     for model in set(after) - set(state):
         state[model] = ground.head.get(model)
-        floors.append(await revisions.last_changed(s, ground.fleet.name, model))
-    number = max(floors)
-    there = await state_at(s, ground.fleet.name, number)
-    return _Base(number, state, exact=reverted(there, state) == state)
+        floors.append(changed[model])
+    number, exact = max(floors), True
+    if live:
+        there = await state_at(s, ground.fleet.name, number)
+        exact = reverted(there, state) == state
+    return _Base(number, state, changed, exact)
 
 
 def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) -> Plan:
@@ -322,14 +303,15 @@ async def _start(
     events: list[Event] = []
     for one in live:
         over = superseded(one, call.new_id, call.now)
-        await rollouts.save(s, over.rollout, expected_rv=one.rv)
+        await rollouts.save(s, one, over.rollout)
         events += [replace(e, actor=call.actor, reason=call.reason) for e in over.events]
     if not base.exact:
         names = [model for one in live for model in one.models]
         back = reverted(base.state, names)
         made = await append(s, plan.fleet, Kind.REVERT, back, call.writer)
         events.append(revision_event(made, call.new_id))
-    revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer)
+    known = base.changed if base.exact else None
+    revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer, known)
     rollout = _rollout(plan, label, call)
     if not await _hooks_hold(s, rollout):
         rollout = _begun(rollout, plan, call)

@@ -25,13 +25,13 @@ from control_plane.services.changes import (
     Outcome,
     Unchanged,
     carry_out,
-    check_artifacts,
     check_match,
     history,
     on_ground,
     refuse_live,
 )
 from control_plane.services.commit import nothing_more
+from control_plane.services.guards import check_versions
 from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
 from control_plane.store import catalog, holds, revisions, rollouts
@@ -62,28 +62,32 @@ async def put_deployment(
         VersionUnknown, ArtifactMissing, RolloutInFlight, PreconditionFailed: as with a promotion.
     """
     async with on_ground(db, fleet, call) as (s, ground):
-        await catalog.model(s, model)
+        known = await catalog.model(s, model)
         await check_match(s, ground, model, call)
         before = ground.head.get(model)
-        decided = deployed(before, model, request)
-        after = _following(decided)
-        doubts = await check_artifacts(s, before, after, force=request.force) if after else ()
+        after = _following(deployed(before, model, request))
+        doubts: tuple[str, ...] = ()
+        if after:
+            kept = () if request.allow_breaking else request.labels
+            doubts = await check_versions(s, before, after, force=request.force, kept=kept)
         change = Change(
             kind=Kind.DEPLOY,
             models=(model,),
             after={model: after},
-            strategy=await _strategy(s, before, after),
+            strategy=await _strategy(s, known.default_strategy, before, after),
             supersede=request.supersede,
             warnings=doubts,
         )
         return await _carry_out(s, ground, change, call, commit)
 
 
-async def _strategy(s: Session, before: Deployment | None, after: Deployment | None) -> Named:
+async def _strategy(
+    s: Session, default: str, before: Deployment | None, after: Deployment | None
+) -> Named:
     """What moves a label that callers have follows its model's default, whoever writes it."""
     old, new = before.labels if before else {}, after.labels if after else {}
     moving = {label for label, version in new.items() if old.get(label, version) != version}
-    return await chosen(s, "", [after.model], moving) if after and moving else DIRECT
+    return await chosen(s, "", [default], moving) if moving else DIRECT
 
 
 def _following(decided: Deployment | NothingToChange) -> Deployment | None:
@@ -166,7 +170,7 @@ async def restore(
         for model, after in changes.items():
             if after is not None:
                 before = ground.head.get(model)
-                doubts += await check_artifacts(s, before, after, force=request.force)
+                doubts += await check_versions(s, before, after, force=request.force)
         change = Change(Kind.RESTORE, tuple(changes), changes, warnings=tuple(doubts))
         return await _carry_out(s, ground, change, call, commit)
 

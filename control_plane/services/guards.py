@@ -1,15 +1,15 @@
-"""What may keep a change from starting, found before its transaction.
+"""What may keep a change from starting: versions that cannot be served, or that break callers.
 
-Callers of a promoted label would break, or the files that a restore goes back to are others now.
-Rollbacks do not ask.
+Whether the files that a restore goes back to are the same is found before its transaction; the
+rest inside. Rollbacks do not ask.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from control_plane.domain import signature
 from control_plane.domain.catalog import Version
-from control_plane.domain.errors import ArtifactChanged, NotFound, SignatureBreaking
-from control_plane.domain.promotion import restored
+from control_plane.domain.errors import ArtifactChanged, ArtifactMissing, SignatureBreaking
+from control_plane.domain.promotion import check_registered, restored
 from control_plane.domain.revision import Deployment
 from control_plane.services import artifacts
 from control_plane.services.transitions import state_at
@@ -17,36 +17,45 @@ from control_plane.store import catalog, fleets, revisions
 from control_plane.store.database import Database, Session
 
 
-async def refuse_breaking(
-    db: Database, fleet: str, model: str, wanted: Mapping[str, int | str | None]
-) -> None:
-    """Let pass label moves that no caller of the label would notice in its signatures.
+async def check_versions(
+    s: Session,
+    before: Deployment | None,
+    after: Deployment,
+    *,
+    force: bool,
+    kept: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Let pass a deployment whose new versions can be served; say what was forced.
 
-    `wanted` has, by label, a version or another label to follow. Versions whose signatures are not
-    known pass: whether they can be served at all is another question.
+    Callers of the labels that are `kept` must not notice the move in its signatures. Versions
+    whose signatures are not known pass: whether they can be served at all is another question.
 
     Raises:
+        VersionUnknown: a version is not registered.
+        ArtifactMissing: a version is not complete, or its digest is not known yet.
         SignatureBreaking: with the changes and a text to read.
     """
-    async with db.read() as s:
-        await fleets.fleet(s, fleet)
-        head = await revisions.head_of(s, fleet, model)
-        if head is None:
-            return
-        labels = head.deployment.labels
-        for label, target in wanted.items():
-            before = labels.get(label)
-            after = labels.get(target) if isinstance(target, str) else target
-            if before is not None and after is not None and before != after:
-                old, new = await _known(s, model, before), await _known(s, model, after)
-                _refuse(label, old, new)
+    known = {one.number: one for one in await catalog.all_versions(s, after.model)}
+    fresh = after.versions - (before.versions if before else frozenset())
+    check_registered(after.model, fresh, known)
+    old = before.labels if before else {}
+    moved = {label: v for label, v in after.labels.items() if old.get(label) != v}
+    for label in moved.keys() & old.keys() & set(kept):
+        _refuse(label, known.get(old[label]), known.get(moved[label]))
+    checked = [known[v] for v in sorted(fresh | set(moved.values())) if v in known]
+    doubts = tuple(text for one in checked if (text := doubt(one)))
+    if doubts and not force:
+        raise ArtifactMissing("; ".join(doubts), hint="force goes on all the same")
+    return doubts
 
 
-async def _known(s: Session, model: str, number: int) -> Version | None:
-    try:
-        return await catalog.version(s, model, number)
-    except NotFound:
-        return None
+def doubt(version: Version) -> str:
+    """Say why a version may not be servable; "" if nothing is known against it."""
+    if version.fault:
+        return f"version {version.number} cannot be served: {version.fault}"
+    if not version.digest:
+        return f"version {version.number}: its digest is still being computed"
+    return ""
 
 
 def _refuse(label: str, old: Version | None, new: Version | None) -> None:

@@ -27,15 +27,14 @@ from control_plane.services.changes import (
     Started,
     Unchanged,
     carry_out,
-    check_artifacts,
     check_match,
-    doubt,
     history,
     on_ground,
     true_state,
 )
 from control_plane.services.commit import nothing_more
 from control_plane.services.groups import together_with
+from control_plane.services.guards import check_versions, doubt
 from control_plane.services.strategies import chosen
 from control_plane.services.transitions import state_at
 from control_plane.store import catalog, holds, revisions, rollouts
@@ -57,6 +56,7 @@ async def promote(
         NotFound: no such fleet or model, or it is not deployed.
         VersionUnknown: the version is not registered.
         ArtifactMissing: it cannot be served, and `force` is not set.
+        SignatureBreaking: callers of the label would notice, and `allow_breaking` is not set.
         FieldInvalid: there is no such strategy, or it cannot move this label.
         ExpectationFailed: the label is not where the request expected.
         RolloutInFlight: the deployment has a live rollout, and `supersede` is not set.
@@ -79,15 +79,18 @@ async def promote_group(
         await check_match(s, ground, requests[0][0], call)
         after: dict[str, Deployment] = {}
         doubts: list[str] = []
-        strategy = await _strategy(s, requests)
+        defaults = [(await catalog.model(s, model)).default_strategy for model, _ in requests]
+        strategy = await _strategy(s, [request for _, request in requests], defaults)
         for model, request in requests:
-            await catalog.model(s, model)
             current = after.get(model, ground.head.get(model))
             stable = await history(s, fleet, model, STABLE)
             decided = promoted(current, model, request, stable, strategy.strategy.canaries)
             following = decided.deployment if isinstance(decided, NothingToChange) else decided
             if following is not None:
-                doubts += await check_artifacts(s, current, following, force=request.force)
+                kept = () if request.allow_breaking else (request.label,)
+                doubts += await check_versions(
+                    s, current, following, force=request.force, kept=kept
+                )
                 after[model] = following
         labels = {request.label for _, request in requests}
         change = Change(
@@ -102,12 +105,13 @@ async def promote_group(
         return await _kept(s, await carry_out(s, ground, change, call), call, commit)
 
 
-async def _strategy(s: Session, requests: Sequence[tuple[str, PromoteRequest]]) -> Named:
-    asked = {request.strategy for _, request in requests}
+async def _strategy(
+    s: Session, requests: Sequence[PromoteRequest], defaults: Iterable[str]
+) -> Named:
+    asked = {request.strategy for request in requests}
     if len(asked) > 1:
         raise FieldInvalid("strategy", "a group follows one strategy")
-    models = [model for model, _ in requests]
-    return await chosen(s, asked.pop(), models, {request.label for _, request in requests})
+    return await chosen(s, asked.pop(), defaults, {request.label for request in requests})
 
 
 async def _kept(s: Session, outcome: Outcome, call: Call, commit: Keep) -> Outcome:

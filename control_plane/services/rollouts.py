@@ -93,14 +93,14 @@ async def _approve(s: Session, rollout: Rollout, call: Call) -> Rollout:
     told = approved(rollout, call.actor, call.reason, call.now)
     if told == rollout:
         return rollout
-    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    saved = await rollouts.save(s, rollout, told)
     await journal.append(s, _event(EventKind.ROLLOUT_APPROVED, rollout, Verb.APPROVE, call))
     return saved
 
 
 async def _hurry(s: Session, rollout: Rollout, call: Call) -> Rollout:
     told, skipped = hurried(rollout, call.actor, call.reason, call.now)
-    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    saved = await rollouts.save(s, rollout, told)
     event = _event(EventKind.ROLLOUT_HURRIED, rollout, Verb.PROMOTE_NOW, call)
     await journal.append(s, replace(event, data={**event.data, "skipped": skipped}))
     return saved
@@ -136,7 +136,7 @@ async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Roll
     if verb is not Verb.PAUSE:
         late = call.now + timedelta(seconds=DEADLINE_S)
         told = replace(told, deadline_at=max(rollout.deadline_at, late))
-    saved = await rollouts.save(s, told, expected_rv=rollout.rv)
+    saved = await rollouts.save(s, rollout, told)
     await journal.append(s, _event(kind, rollout, verb, call))
     return saved
 

@@ -39,7 +39,7 @@ async def find(s: Session, name: str) -> Named:
     Raises:
         NotFound: there is none of this name.
     """
-    found = await store.newest(s, name)
+    found = None if name == DIRECT.name else await store.newest(s, name)
     if isinstance(found, Named):
         return found
     if name not in BUILT_IN:
@@ -133,7 +133,7 @@ async def delete(
         await commit(s, None)
 
 
-async def chosen(s: Session, asked: str, models: Iterable[str], labels: Iterable[str]) -> Named:
+async def chosen(s: Session, asked: str, defaults: Iterable[str], labels: Iterable[str]) -> Named:
     """Return the strategy that a promotion follows: the one it asks for, else its models' default.
 
     A default is for what it can be followed for: a label that it uses for trying out is moved
@@ -150,11 +150,11 @@ async def chosen(s: Session, asked: str, models: Iterable[str], labels: Iterable
             text = f"{asked} uses the label {clash[0]} for trying out, so it cannot promote it"
             raise FieldInvalid("strategy", text, hint='"direct" moves it at once')
         return named
-    defaults = {await store.default_of(s, model) or DIRECT.name for model in models}
-    if len(defaults) > 1:
-        text = f"these models have different defaults: {', '.join(sorted(defaults))}"
+    names = {one or DIRECT.name for one in defaults}
+    if len(names) > 1:
+        text = f"these models have different defaults: {', '.join(sorted(names))}"
         raise FieldInvalid("strategy", text, hint="say which strategy they follow together")
-    named = await _asked(s, defaults.pop()) if defaults else DIRECT
+    named = await _asked(s, names.pop()) if names else DIRECT
     return DIRECT if moving & set(named.strategy.canaries) else named
 
 

@@ -51,7 +51,7 @@ async def record(s: Session, rollout: Rollout, transition: Transition, by: Write
         events = (await _revert(s, transition.rollout, by),)
         if transition.rollout.phase is Phase.ROLLED_BACK:
             await _hold(s, transition.rollout, by)
-    saved = await rollouts.save(s, transition.rollout, expected_rv=rollout.rv, epoch=by.epoch)
+    saved = await rollouts.save(s, rollout, transition.rollout, epoch=by.epoch)
     if transition.verify:
         events += await _verify(s, saved, by)
     await journal.append(s, *events, *transition.events)
@@ -73,9 +73,16 @@ async def _hold(s: Session, rollout: Rollout, by: Writer) -> None:
 
 
 async def append(
-    s: Session, fleet: str, kind: Kind, changes: Mapping[str, Deployment | None], by: Writer
+    s: Session,
+    fleet: str,
+    kind: Kind,
+    changes: Mapping[str, Deployment | None],
+    by: Writer,
+    last: Mapping[str, int] | None = None,
 ) -> Revision:
-    """Append a revision to what is there now."""
+    """Append a revision to what is there now; `last` has what touched each model last."""
+    if last is None:
+        last = {model: await revisions.last_changed(s, fleet, model) for model in changes}
     return await revisions.append(
         s,
         fleet,
@@ -83,7 +90,7 @@ async def append(
         actor=by.actor,
         reason=by.reason,
         changes=changes,
-        expected={model: await revisions.last_changed(s, fleet, model) for model in changes},
+        expected={model: last[model] for model in changes},
         now=by.now,
     )
 

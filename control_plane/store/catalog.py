@@ -110,8 +110,7 @@ async def versions(s: Session, model: str, page: Page = Page()) -> Paged[Version
 
 async def all_versions(s: Session, model: str) -> tuple[Version, ...]:
     """Return a model's versions, the lowest number first."""
-    statement = rows.columns_of(VersionRow).where(VersionRow.model == model)
-    found = await rows.all_of(s, statement.order_by(VersionRow.number))
+    found = await rows.all_by(s, VersionRow, "number", model=model)
     return tuple(_version(one) for one in found)
 
 

@@ -13,6 +13,8 @@ from control_plane.store import leases, rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
 
+_LOCKED = rows.by_key(FleetRow, ("name",)).with_for_update()
+
 
 async def add_fleet(s: Session, fleet: Fleet) -> None:
     """Store a new fleet.
@@ -39,8 +41,7 @@ async def lock_fleet(s: Session, name: str) -> Fleet:
     Raises:
         NotFound: no such fleet.
     """
-    statement = rows.columns_of(FleetRow).where(FleetRow.name == name).with_for_update()
-    found = (await s.execute(statement)).mappings().first()
+    found = (await s.execute(_LOCKED, {"name": name})).mappings().first()
     if found is None:
         raise NotFound(rows.missing("fleet", {"name": name}), name=name)
     return Fleet(**found)
@@ -117,9 +118,7 @@ async def server(s: Session, fleet: str, name: str) -> Server:
 
 async def servers(s: Session, fleet: str) -> tuple[Server, ...]:
     """Return a fleet's servers by name."""
-    statement = rows.columns_of(ServerRow).where(ServerRow.fleet == fleet)
-    found = await rows.all_of(s, statement.order_by(ServerRow.name))
-    return tuple(_server(one) for one in found)
+    return tuple(_server(one) for one in await rows.all_by(s, ServerRow, "name", fleet=fleet))
 
 
 async def save_server(s: Session, server: Server, expected_rv: int | None) -> Server:
@@ -154,8 +153,8 @@ async def observed(s: Session, fleet: str, server: str) -> Mapping[str, Any] | N
 
 async def observations(s: Session, fleet: str) -> Mapping[str, Mapping[str, Any]]:
     """Return what was last observed of each server of a fleet."""
-    statement = rows.columns_of(ObservationRow).where(ObservationRow.fleet == fleet)
-    return {one["server"]: one["document"] for one in await rows.all_of(s, statement)}
+    found = await rows.all_by(s, ObservationRow, "server", fleet=fleet)
+    return {one["server"]: one["document"] for one in found}
 
 
 async def save_observed(

@@ -10,6 +10,10 @@ from control_plane.store import rows
 from control_plane.store.database import Session
 from control_plane.store.hold_tables import HoldRow
 
+_OF_MODEL = rows.by_key(HoldRow, ("fleet", "model")).order_by(
+    HoldRow.since.desc(), HoldRow.label, HoldRow.version
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -34,9 +38,8 @@ async def place(s: Session, holds: Iterable[Hold]) -> None:
 
 async def of_model(s: Session, fleet: str, model: str) -> tuple[Hold, ...]:
     """Return all holds of a deployment, those that were resumed too, the newest first."""
-    statement = rows.columns_of(HoldRow).where(HoldRow.fleet == fleet, HoldRow.model == model)
-    order = (HoldRow.since.desc(), HoldRow.label, HoldRow.version)
-    return tuple(Hold(**one) for one in await rows.all_of(s, statement.order_by(*order)))
+    found = await s.execute(_OF_MODEL, {"fleet": fleet, "model": model})
+    return tuple(Hold(**one) for one in found.mappings())
 
 
 async def resume(s: Session, hold: Hold, at: datetime, by: str) -> None:

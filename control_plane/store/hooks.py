@@ -53,10 +53,10 @@ async def hook(s: Session, name: str) -> Saved:
 
 async def hooks(s: Session, fleet: str = "") -> tuple[Saved, ...]:
     """Return all hooks, or those of a fleet, by name."""
-    statement = rows.columns_of(HookRow).order_by(HookRow.name)
-    if fleet:
-        statement = statement.where(HookRow.fleet == fleet)
-    return tuple(_saved(one) for one in await rows.all_of(s, statement))
+    found = (
+        rows.all_by(s, HookRow, "name", fleet=fleet) if fleet else rows.all_by(s, HookRow, "name")
+    )
+    return tuple(_saved(one) for one in await found)
 
 
 async def remove(s: Session, name: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import update
 
 from control_plane.domain.errors import IdempotencyKeyReused, StoreBusy
 from control_plane.store import rows
@@ -51,7 +51,11 @@ async def remember(
     Raises:
         StoreBusy: the same request was carried out meanwhile; a retry gets its answer.
     """
-    await s.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at <= now - _KEPT))
     stored = rows.values_of(answer) | {"body_hash": body_hash, "created_at": now}
-    if not await rows.insert_new(s, IdempotencyRow, actor=actor, key=key, **stored):
+    if await rows.insert_new(s, IdempotencyRow, actor=actor, key=key, **stored):
+        return
+    table = rows.table_of(IdempotencyRow)
+    old = (table.c.actor == actor, table.c.key == key, table.c.created_at <= now - _KEPT)
+    again = update(table).where(*old).values(**stored).returning(table.c.key)
+    if (await s.execute(again)).first() is None:
         raise StoreBusy("A request with this Idempotency-Key was just carried out; send it again.")

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from control_plane.domain.errors import SchemaMismatch
 from control_plane.domain.events import Event, EventKind
@@ -18,21 +18,26 @@ from control_plane.store.database import Session
 from control_plane.store.tables import CounterRow, EventRow
 
 _COUNTER = "journal"
+_TAKEN = (
+    update(rows.table_of(CounterRow))
+    .where(CounterRow.name == _COUNTER)
+    .values(value=CounterRow.value + bindparam("more"))
+    .returning(CounterRow.value)
+)
+_INSERTED = insert(rows.table_of(EventRow))
 
 
 async def append(s: Session, *events: Event) -> tuple[Event, ...]:
     """Append events and return them with their numbers."""
     if not events:
         return ()
-    table = rows.table_of(CounterRow)
-    taken = update(table).where(table.c.name == _COUNTER).values(value=table.c.value + len(events))
-    last = (await s.execute(taken.returning(table.c.value))).scalar()
+    last = (await s.execute(_TAKEN, {"more": len(events)})).scalar()
     if last is None:
         raise SchemaMismatch("The database has no journal counter; it was not made by `upgrade`.")
     first = int(last) - len(events) + 1
     numbered = tuple(replace(one, seq=first + i) for i, one in enumerate(events))
     values = [rows.values_of(one) for one in numbered]
-    await s.execute(insert(rows.table_of(EventRow)), values)
+    await s.execute(_INSERTED, values)
     return numbered
 
 

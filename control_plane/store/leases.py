@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, update
 
 from control_plane.domain.errors import LeaseLost
 from control_plane.store import rows
@@ -17,6 +17,11 @@ from control_plane.store.database import Session
 from control_plane.store.tables import LeaseRow, clock
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_HELD = (
+    rows.by_key(LeaseRow, ("fleet", "epoch"))
+    .where(LeaseRow.expires_at > clock())
+    .with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,7 @@ async def check(s: Session, fleet: str, epoch: int) -> None:
     Raises:
         LeaseLost: it is not, or the lease expired.
     """
-    current = (LeaseRow.fleet == fleet, LeaseRow.epoch == epoch, LeaseRow.expires_at > clock())
-    statement = select(LeaseRow.epoch).where(*current).with_for_update(read=True)
-    if (await s.execute(statement)).first() is None:
+    if (await s.execute(_HELD, {"fleet": fleet, "epoch": epoch})).first() is None:
         raise LeaseLost(fleet=fleet, epoch=epoch)
 
 

@@ -6,15 +6,32 @@ What a fleet should serve at revision n is, per model, its newest deployment wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from control_plane.domain.errors import RevisionConflict
 from control_plane.domain.revision import All, Deployment, Kind, Latest, Policy, Revision, Specific
 from control_plane.store import fleets, rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import DeploymentRow, FleetRow, RevisionRow
+
+_MOVED = (
+    update(rows.table_of(FleetRow))
+    .where(FleetRow.name == bindparam("fleet"))
+    .values(head=bindparam("to"))
+)
+_INSERTED = insert(rows.table_of(RevisionRow))
+_TOUCHED = (
+    select(DeploymentRow.model, func.max(DeploymentRow.number))
+    .where(
+        DeploymentRow.fleet == bindparam("fleet"),
+        DeploymentRow.model.in_(bindparam("models", expanding=True)),
+    )
+    .group_by(DeploymentRow.model)
+)
+_CHANGED = insert(rows.table_of(DeploymentRow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +81,11 @@ async def append(s: Session, fleet: str, **change: Unpack[Change]) -> Revision:
 
 
 async def _insert(s: Session, made: Revision) -> None:
-    await s.execute(update(FleetRow).where(FleetRow.name == made.fleet).values(head=made.number))
-    await s.execute(insert(RevisionRow).values(rows.values_of(made, "changes")))
+    await s.execute(_MOVED, {"fleet": made.fleet, "to": made.number})
+    await s.execute(_INSERTED, rows.values_of(made, "changes"))
     if made.changes:
         each = [_deployment_values(made, model) for model in sorted(made.changes)]
-        await s.execute(insert(rows.table_of(DeploymentRow)), each)
+        await s.execute(_CHANGED, each)
 
 
 async def head(s: Session, fleet: str) -> Mapping[str, Head]:
@@ -137,11 +154,7 @@ async def _check_expected(
     changes: Mapping[str, Deployment | None],
     expected: Mapping[str, int],
 ) -> None:
-    newest = await s.execute(
-        select(DeploymentRow.model, func.max(DeploymentRow.number))
-        .where(DeploymentRow.fleet == fleet, DeploymentRow.model.in_(sorted(changes)))
-        .group_by(DeploymentRow.model)
-    )
+    newest = await s.execute(_TOUCHED, {"fleet": fleet, "models": sorted(changes)})
     actual = {name: int(number) for name, number in newest}
     for model in sorted(changes):
         if actual.get(model, 0) != expected.get(model, 0):
@@ -165,14 +178,22 @@ def _with_revisions() -> Any:
 
 
 async def _state(s: Session, fleet: str, number: int | None) -> Mapping[str, Head]:
+    asked = {"fleet": fleet} | ({} if number is None else {"number": number})
+    found = await s.execute(_newest(number is None), asked)
+    return _heads(found.mappings().all())
+
+
+@cache
+def _newest(of_all: bool) -> Select[Any]:
+    fleet = DeploymentRow.fleet == bindparam("fleet")
     newest = select(DeploymentRow.model, func.max(DeploymentRow.number).label("number"))
-    newest = newest.where(DeploymentRow.fleet == fleet)
-    if number is not None:
-        newest = newest.where(DeploymentRow.number <= number)
+    newest = newest.where(fleet)
+    if not of_all:
+        newest = newest.where(DeploymentRow.number <= bindparam("number"))
     each = newest.group_by(DeploymentRow.model).subquery()
     same = (each.c.model == DeploymentRow.model) & (each.c.number == DeploymentRow.number)
-    statement = _with_revisions().join(each, same).where(DeploymentRow.fleet == fleet)
-    return _heads(await rows.all_of(s, statement.order_by(DeploymentRow.model)))
+    statement: Select[Any] = _with_revisions().join(each, same)
+    return statement.where(fleet).order_by(DeploymentRow.model)
 
 
 def _heads(found: Sequence[Mapping[str, Any]]) -> dict[str, Head]:

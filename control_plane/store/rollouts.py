@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, select, tuple_, update
 
 from control_plane.domain.errors import AlreadyExists, FieldInvalid, RolloutInFlight
 from control_plane.domain.revision import Kind
@@ -20,6 +20,28 @@ from control_plane.store.tables import (
     RolloutModelRow,
     RolloutRow,
     VerificationRow,
+)
+
+_ABOUT = insert(rows.table_of(RolloutModelRow))
+_LIVE = (
+    rows.columns_of(RolloutRow)
+    .where(
+        RolloutRow.id.in_(
+            select(LiveRolloutRow.rollout).where(LiveRolloutRow.fleet == bindparam("fleet"))
+        )
+    )
+    .order_by(RolloutRow.created_at, RolloutRow.id)
+)
+_VERIFIED = (
+    rows.by_key(VerificationRow, ("fleet", "model", "label"))
+    .with_only_columns(
+        VerificationRow.label,
+        VerificationRow.version,
+        VerificationRow.revision,
+        VerificationRow.at,
+        VerificationRow.rolled_back_at,
+    )
+    .order_by(VerificationRow.at.desc(), VerificationRow.revision.desc())
 )
 
 
@@ -44,7 +66,7 @@ async def add(s: Session, rollout: Rollout) -> None:
         raise AlreadyExists(f"The rollout {rollout.id} exists already.")
     each = [{"model": model, "rollout": rollout.id} for model in sorted(set(rollout.models))]
     if each:
-        await s.execute(insert(rows.table_of(RolloutModelRow)), each)
+        await s.execute(_ABOUT, each)
     if rollout.phase.live:
         await _claim(s, rollout)
 
@@ -60,10 +82,8 @@ async def rollout(s: Session, id: str) -> Rollout:  # noqa: A002 - it is the rol
 
 async def live(s: Session, fleet: str) -> tuple[Rollout, ...]:
     """Return a fleet's live rollouts, the oldest first."""
-    claimed = select(LiveRolloutRow.rollout).where(LiveRolloutRow.fleet == fleet)
-    statement = rows.columns_of(RolloutRow).where(RolloutRow.id.in_(claimed))
-    found = await rows.all_of(s, statement.order_by(RolloutRow.created_at, RolloutRow.id))
-    return tuple(_rollout(one) for one in found)
+    found = await s.execute(_LIVE, {"fleet": fleet})
+    return tuple(_rollout(one) for one in found.mappings())
 
 
 async def live_of(s: Session, fleet: str, model: str) -> Rollout | None:
@@ -103,9 +123,9 @@ async def rollouts(
 
 
 async def save(
-    s: Session, rollout: Rollout, *, expected_rv: int, epoch: int | None = None
+    s: Session, before: Rollout, rollout: Rollout, *, epoch: int | None = None
 ) -> Rollout:
-    """Write how a rollout stands; with an epoch, only if that is still the fleet's.
+    """Write how a rollout that was `before` stands; with an epoch, if that is still the fleet's.
 
     Raises:
         LeaseLost: another process reconciles the fleet.
@@ -118,10 +138,10 @@ async def save(
     values = _values(rollout)
     for fixed in ("id", "fleet", "models", "kind", "created_at", "actor", "rv"):
         del values[fixed]
-    rv = await rows.save(s, RolloutRow, {"id": rollout.id}, values, expected_rv)
-    if rollout.phase.live:
+    rv = await rows.save(s, RolloutRow, {"id": rollout.id}, values, before.rv)
+    if rollout.phase.live and not before.phase.live:
         await _claim(s, rollout)
-    else:
+    elif not rollout.phase.live:
         await s.execute(delete(LiveRolloutRow).where(LiveRolloutRow.rollout == rollout.id))
     return replace(rollout, rv=rv)
 
@@ -137,16 +157,8 @@ async def verify_label(
 
 async def verified(s: Session, fleet: str, model: str, label: str) -> tuple[Verified, ...]:
     """Return the versions that a label was verified on, the newest first."""
-    columns = (
-        VerificationRow.label,
-        VerificationRow.version,
-        VerificationRow.revision,
-        VerificationRow.at,
-        VerificationRow.rolled_back_at,
-    )
-    order = (VerificationRow.at.desc(), VerificationRow.revision.desc())
-    statement = select(*columns).where(*_of_label(fleet, model, label)).order_by(*order)
-    return tuple(Verified(*one) for one in await s.execute(statement))
+    key = {"fleet": fleet, "model": model, "label": label}
+    return tuple(Verified(*one) for one in await s.execute(_VERIFIED, key))
 
 
 async def mark_rolled_back_from(

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -35,11 +35,15 @@ def values_of(value: "DataclassInstance", *but: str) -> dict[str, Any]:
 
 async def insert_new(s: AsyncSession, row: type[Row], **values: Any) -> bool:
     """Insert a row and return True; return False, changing nothing, if its keys are taken."""
-    made = postgresql if s.get_bind().dialect.name == "postgresql" else sqlite
+    statement = _insert_new(row, s.get_bind().dialect.name, tuple(values))
+    return (await s.execute(statement, values)).first() is not None
+
+
+@cache
+def _insert_new(row: type[Row], dialect: str, names: tuple[str, ...]) -> Any:
     table = table_of(row)
-    statement = made.insert(table).values(**values).on_conflict_do_nothing()
-    answer = await s.execute(statement.returning(*table.primary_key.columns))
-    return answer.first() is not None
+    statement = _insert(dialect)(table).values({name: bindparam(name) for name in names})
+    return statement.on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
 async def upsert(s: AsyncSession, row: type[Row], **values: Any) -> None:
@@ -49,13 +53,21 @@ async def upsert(s: AsyncSession, row: type[Row], **values: Any) -> None:
 
 async def upsert_all(s: AsyncSession, row: type[Row], each: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows with the same columns, or overwrite what is not part of their primary keys."""
-    made = postgresql if s.get_bind().dialect.name == "postgresql" else sqlite
+    statement = _upsert(row, s.get_bind().dialect.name, tuple(each[0]))
+    await s.execute(statement, [dict(one) for one in each])
+
+
+@cache
+def _upsert(row: type[Row], dialect: str, names: tuple[str, ...]) -> Any:
     table = table_of(row)
     keys = [column.name for column in table.primary_key.columns]
-    statement = made.insert(table)
-    changes = {name: statement.excluded[name] for name in each[0] if name not in keys}
-    merged = statement.on_conflict_do_update(index_elements=keys, set_=changes)
-    await s.execute(merged, [dict(one) for one in each])
+    statement = _insert(dialect)(table)
+    changes = {name: statement.excluded[name] for name in names if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 async def save(
@@ -71,22 +83,25 @@ async def save(
         NotFound: no such row.
         PreconditionFailed: its rv is another.
     """
-    table = table_of(row)
-    where = matches(table, key)
-    guard = where if expected_rv is None else and_(where, table.c.rv == expected_rv)
-    changed = update(table).where(guard).values(**changes, rv=table.c.rv + 1)
-    new = (await s.execute(changed.returning(table.c.rv))).scalar()
+    statement = _update(row, tuple(key), tuple(changes), expected_rv is not None)
+    asked = {f"the_{name}": value for name, value in key.items()} | {"expected_rv": expected_rv}
+    new = (await s.execute(statement, {**changes, **asked})).scalar()
     if new is not None:
         return int(new)
-    actual = (await s.execute(select(table.c.rv).where(where))).scalar()
-    if actual is None:
-        raise NotFound(missing(table.name, key))
-    raise PreconditionFailed(expected=expected_rv, actual=actual)
+    found = await maybe_one(s, row, **key)
+    if found is None:
+        raise NotFound(missing(row.__tablename__, key))
+    raise PreconditionFailed(expected=expected_rv, actual=found["rv"])
 
 
-def matches(table: Table, key: Mapping[str, Any]) -> ColumnElement[bool]:
-    """Return the condition that a row has this key."""
-    return and_(*(table.c[name] == value for name, value in key.items()))
+@cache
+def _update(row: type[Row], keys: tuple[str, ...], names: tuple[str, ...], guarded: bool) -> Any:
+    table = table_of(row)
+    where = [table.c[name] == bindparam(f"the_{name}") for name in keys]
+    guard = [table.c.rv == bindparam("expected_rv")] if guarded else []
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    changed = update(table).where(*where, *guard).values(**values, rv=table.c.rv + 1)
+    return changed.returning(table.c.rv)
 
 
 def missing(table_name: str, key: Mapping[str, Any]) -> str:
@@ -110,15 +125,32 @@ async def one_of(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, An
 
 async def maybe_one(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, Any] | None:
     """Return the columns of the row with this key, or None."""
-    found = await s.execute(_by_key(row, tuple(key)), key)
+    found = await s.execute(by_key(row, tuple(key)), key)
     return cast("Mapping[str, Any] | None", found.mappings().first())
 
 
 @cache
-def _by_key(row: type[Row], names: tuple[str, ...]) -> Select[Any]:
-    """Select by these columns; made once, as making it takes longer than SQLite's answer."""
+def by_key(row: type[Row], names: tuple[str, ...]) -> Select[Any]:
+    """Select by these columns, given as parameters of their names.
+
+    Made once, as everything here that is cached: to make a statement takes longer than SQLite's
+    answer.
+    """
     table = table_of(row)
-    return select(table).where(and_(*(table.c[name] == bindparam(name) for name in names)))
+    return select(table).where(*(table.c[name] == bindparam(name) for name in names))
+
+
+async def all_by(
+    s: AsyncSession, row: type[Row], *order: str, **key: Any
+) -> Sequence[Mapping[str, Any]]:
+    """Return the columns of every row with this key, in the order of some columns."""
+    found = await s.execute(_in_order(row, tuple(key), order), key)
+    return cast("Sequence[Mapping[str, Any]]", found.mappings().all())
+
+
+@cache
+def _in_order(row: type[Row], names: tuple[str, ...], order: tuple[str, ...]) -> Select[Any]:
+    return by_key(row, names).order_by(*(table_of(row).c[name] for name in order))
 
 
 async def all_of(s: AsyncSession, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from control_plane.domain.strategy import Named, to_json
 from control_plane.domain.strategy_document import parse
-from control_plane.store import catalog, rows
+from control_plane.store import rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import ModelRow, StrategyRow
 
@@ -62,15 +62,6 @@ async def add(s: Session, named: Named) -> bool:
 async def delete(s: Session, named: Named) -> bool:
     """Store that it was deleted, as an edit; False if its number is taken."""
     return await _insert(s, named, None)
-
-
-async def default_of(s: Session, model: str) -> str:
-    """Return the name of a model's default strategy; "" if it has none.
-
-    Raises:
-        NotFound: no such model.
-    """
-    return (await catalog.model(s, model)).default_strategy
 
 
 async def models_with(s: Session, name: str) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ async def test_a_rollout_that_ended_makes_room_for_the_next(db: Database) -> Non
     async with db.begin() as s:
         await rollouts.add(s, a_rollout("r1"))
         ended = replace(a_rollout("r1"), phase=Phase.ABORTED, ended_at=at(9), superseded_by="r2")
-        saved = await rollouts.save(s, ended, expected_rv=1)
+        saved = await rollouts.save(s, a_rollout("r1"), ended)
         await rollouts.add(s, a_rollout("r2"))
     async with db.read() as s:
         assert await rollouts.rollout(s, "r1") == saved == replace(ended, rv=2)
@@ -70,9 +70,9 @@ async def test_a_rollout_that_ended_makes_room_for_the_next(db: Database) -> Non
 async def test_a_save_with_an_old_rv_changes_nothing(db: Database) -> None:
     async with db.begin() as s:
         await rollouts.add(s, a_rollout())
-        await rollouts.save(s, replace(a_rollout(), phase=Phase.PAUSED), expected_rv=1)
+        await rollouts.save(s, a_rollout(), replace(a_rollout(), phase=Phase.PAUSED))
         with pytest.raises(PreconditionFailed):
-            await rollouts.save(s, replace(a_rollout(), phase=Phase.FAILED), expected_rv=1)
+            await rollouts.save(s, a_rollout(), replace(a_rollout(), phase=Phase.FAILED))
         assert (await rollouts.rollout(s, "r1")).phase is Phase.PAUSED
         assert len(await rollouts.live(s, "default")) == 1
 
@@ -83,9 +83,9 @@ async def test_a_save_with_a_stale_epoch_changes_nothing(db: Database) -> None:
         for holder in ("one", "one"):
             await leases.acquire(s, "default", holder, 60)
         with pytest.raises(LeaseLost):
-            await rollouts.save(s, replace(a_rollout(), sentence="x"), expected_rv=1, epoch=1)
+            await rollouts.save(s, a_rollout(), replace(a_rollout(), sentence="x"), epoch=1)
         assert await rollouts.rollout(s, "r1") == a_rollout()
-        saved = await rollouts.save(s, replace(a_rollout(), sentence="y"), expected_rv=1, epoch=2)
+        saved = await rollouts.save(s, a_rollout(), replace(a_rollout(), sentence="y"), epoch=2)
     assert (saved.sentence, saved.rv) == ("y", 2)
 
 
