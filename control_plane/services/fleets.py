@@ -1,11 +1,11 @@
 """Fleets and servers: who must serve the same thing, where they are, and who may push to them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
+from control_plane.domain.address import parse_address
 from control_plane.domain.catalog import check_base_path, check_name
 from control_plane.domain.errors import FieldInvalid, StillInUse
 from control_plane.domain.events import Event, EventKind
@@ -14,9 +14,6 @@ from control_plane.services.commit import Commit
 from control_plane.store import fleets as store
 from control_plane.store import journal, revisions, rollouts
 from control_plane.store.database import Database, Page, Paged, Session
-
-_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})\Z|\[[0-9A-Fa-f:.]{2,45}\]\Z")
-_HINT: Final = "host:port of its gRPC, such as 10.0.0.7:8500 or [fd00::7]:8500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +107,17 @@ async def add_server(
         FieldInvalid: the address is not `host:port`.
         AlreadyExists: the name, or the address in whatever fleet, is taken.
     """
-    host, port = _address("address", request.address)
-    if request.rest_address:
-        _address("rest_address", request.rest_address)
-    name = check_name("name", request.name or default_name(host, port))
+    address = parse_address("address", request.address)
+    name = check_name("name", request.name or address.server_name)
     async with db.begin() as s:
         home = await store.lock_fleet(s, fleet)
         taken_over = request.take_over or home.take_over == "always"
         server = Server(
             fleet=fleet,
             name=name,
-            address=request.address,
+            address=str(address),
             created_at=now,
-            rest_address=request.rest_address,
+            rest_address=_rest_address(request.rest_address),
             taken_over=taken_over,
             taken_over_at=now if taken_over else None,
             memory_bytes=request.memory_bytes,
@@ -150,8 +145,11 @@ async def change_server(
 
     Taking over what was taken over says that this control plane is the one to write there.
     """
-    if changes.get("rest_address"):
-        _address("rest_address", changes["rest_address"])
+    changes = dict(changes)
+    if "address" in changes:
+        changes["address"] = str(parse_address("address", changes["address"]))
+    if "rest_address" in changes:
+        changes["rest_address"] = _rest_address(changes["rest_address"])
     async with db.begin() as s:
         after = replace(await store.server(s, *key), **changes)
         taken = bool(changes.get("taken_over"))
@@ -196,18 +194,8 @@ async def listed(db: Database, page: Page) -> Paged[Fleet]:
         return await store.fleets(s, page)
 
 
-def default_name(host: str, port: int) -> str:
-    """Make a server's name from its address: `[fd00::7]:8500` -> `fd00--7-8500`."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{host.strip('[]')}-{port}").lstrip(".-")
-
-
-def _address(field_name: str, text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not _HOST.match(host) or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise FieldInvalid(field_name, f"{text[:80]!r} is not an address", hint=_HINT)
-    if not 1 <= int(port) <= 65_535:
-        raise FieldInvalid(field_name, f"{port} is not a port", hint=_HINT)
-    return host, int(port)
+def _rest_address(text: str) -> str:
+    return str(parse_address("rest_address", text)) if text else ""
 
 
 def _path_map(path_map: Mapping[str, str]) -> dict[str, str]:

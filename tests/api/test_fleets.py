@@ -56,7 +56,7 @@ async def test_a_fleet_may_take_its_servers_over_by_itself(api: Api) -> None:
 
 
 BAD_ADDRESSES = ["localhost", "localhost:", ":8500", "http://h:1", "h:0", "h:65536", "h:1/x"]
-BAD_ADDRESSES += ["a\xa0b:1", "h:١"]
+BAD_ADDRESSES += ["a\xa0b:1", "h:١", "10.0.0.300:1", "[fd00::g]:1", "fd00::7:1", "[h]:1", "a..b:1"]
 
 
 async def test_an_address_is_host_and_port(api: Api) -> None:
@@ -72,6 +72,22 @@ async def test_an_address_belongs_to_one_server_of_all_fleets(api: Api) -> None:
     await api.ok("POST", "/fleets/default/servers", json={"address": "h:1"})
     problem = await api.refused("POST", "/fleets/eu/servers", json={"address": "h:1"})
     assert (problem["code"], problem["fleet"]) == ("already-exists", "default")
+
+
+async def test_one_address_in_another_spelling_is_the_same(api: Api) -> None:
+    add = ("POST", "/fleets/default/servers")
+    made = await api.ok(*add, json={"address": "[FD00:0::7]:08500"})
+    assert (made["address"], made["name"]) == ("[fd00::7]:8500", "fd00--7-8500")
+    await api.ok(*add, json={"address": "Models.Example.:8500", "name": "a"})
+    for again in ("[fd00::0:7]:8500", "models.example:8500"):
+        problem = await api.refused(*add, json={"address": again, "name": "b"})
+        assert problem["code"] == "already-exists", again
+
+
+async def test_a_server_moves_only_to_what_is_an_address(api: Api) -> None:
+    await api.ok("POST", "/fleets/default/servers", json={"address": "h:1", "name": "a"})
+    problem = await api.refused("PATCH", "/fleets/default/servers/a", json={"address": "nowhere"})
+    assert (problem["status"], problem["errors"][0]["field"]) == (422, "address")
 
 
 async def test_a_server_is_changed_and_removed(api: Api) -> None:
