@@ -67,6 +67,7 @@ class Wait:
     until: Instant
     ask: tuple[int, ...] = ()  # versions that have to answer one real request first
     look_again_s: float = 0.0  # 0: as soon as something may have changed
+    settles: bool = False  # what is to come back was dropped too short a time ago
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,12 +234,14 @@ def _settling(view: View, versions: frozenset[int]) -> ModelAction | None:
             until = one.since + traits.load_budget_s
             if now > until:
                 return Blocked(Cause.UNLOAD_OVERDUE, _stuck(view, version))
-            return Wait(f"{view.name} {version} is {one.state.name} since its drop", until)
+            why = f"{view.name} {version} is {one.state.name} since its drop"
+            return Wait(why, until, settles=True)
         since = view.dropped.get(version, view.seen[version].since if version in view.seen else 0.0)
         if now < since + traits.settle_s:
             left_s = since + traits.settle_s - now
             until = now + left_s + traits.load_budget_s
-            return Wait(f"{view.name} {version} was dropped just now", until, look_again_s=left_s)
+            why = f"{view.name} {version} was dropped just now"
+            return Wait(why, until, look_again_s=left_s, settles=True)
         if traits.inline_loads and view.ground.loading:
             until = now + traits.load_budget_s
             return Wait(f"{view.name} {version} is added again after the load under way", until)

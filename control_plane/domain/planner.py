@@ -5,7 +5,7 @@ may still run, config not somebody else's), then merges the steps of all models 
 one rank. Models that wait or are blocked contribute what is live.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -51,6 +51,7 @@ def plan_server(
     views = views_of(assignment, observed, storage, now, steady)
     actions: dict[str, ModelAction] = {name: next_action(view) for name, view in views.items()}
     actions = _whole_groups(assignment, actions)
+    actions = _loads_together(assignment, actions)
     if not (assignment.may_empty or steady) and _empties(actions, views):
         actions = _never_empty(actions, views)
     changes = _chosen(
@@ -92,10 +93,29 @@ def _whole_groups(
     }
 
 
+def _loads_together(
+    assignment: Assignment, actions: dict[str, ModelAction]
+) -> dict[str, ModelAction]:
+    """What a group loads goes out at once, however short a time ago some of it was dropped."""
+    settling = {
+        want.group: one
+        for name, want in assignment.models.items()
+        if want.group and isinstance(one := actions.get(name), Wait) and one.settles
+    }
+    return {
+        name: replace(settling[assignment.models[name].group], why=f"its turn comes: {one.why}")
+        if isinstance(one, Change)
+        and one.rank in (Rank.LOAD, Rank.ADD)
+        and assignment.models[name].group in settling
+        else one
+        for name, one in actions.items()
+    }
+
+
 def _chosen(
     assignment: Assignment, changes: dict[str, Change], views: Mapping[str, View]
 ) -> dict[str, Change]:
-    """The changes that go out now: one rank, but that restored labels may share with adds."""
+    """The changes that go out now: one rank, but for adds beside what they do not hold up."""
     reserved = next((v.ground.reserved for v in views.values()), "")
     changes = {
         name: one
@@ -105,10 +125,17 @@ def _chosen(
     }
     if not changes:
         return {}
-    best = min(one.rank for one in changes.values())
-    ranks = (Rank.RESTORE, Rank.LOAD, Rank.ADD) if best is Rank.RESTORE else (best,)
+    ranks = _sharing({one.rank for one in changes.values()})
     chosen = {name: one for name, one in changes.items() if one.rank in ranks}
     return _few_adds(assignment, chosen, views)
+
+
+def _sharing(ranks: Collection[Rank]) -> tuple[Rank, ...]:
+    """The ranks that go out in one push: the lowest there is, and what may go with it."""
+    best = min(ranks)
+    if best is Rank.RESTORE:
+        return (best, Rank.LOAD, Rank.ADD)
+    return (best, Rank.ADD) if best is Rank.LOAD and Rank.DROP not in ranks else (best,)
 
 
 def _empties(actions: Mapping[str, ModelAction], views: Mapping[str, View]) -> bool:
@@ -147,10 +174,12 @@ def _moves(views: Mapping[str, View], name: str) -> bool:
 def _few_adds(
     assignment: Assignment, chosen: dict[str, Change], views: Mapping[str, View]
 ) -> dict[str, Change]:
+    """Without those that must wait for another push; one that storage does not show goes alone."""
     adds = [name for name, one in chosen.items() if one.rank in (Rank.LOAD, Rank.ADD)]
     unsure = [name for name in adds if assignment.traits.opaque or _unsure(views[name])]
     sure = sorted(set(adds) - set(unsure), key=lambda name: (not _labelled(views[name]), name))
-    let = set(sure[:ADDS_PER_PUSH]) if sure else set(unsure[:1])
+    names = [name for name in sure if chosen[name].rank is Rank.ADD]
+    let = set(sure) - set(names[ADDS_PER_PUSH:]) if sure else set(unsure[:1])
     return {name: one for name, one in chosen.items() if name not in adds or name in let}
 
 

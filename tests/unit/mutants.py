@@ -149,14 +149,32 @@ MUTANTS = (
     Mutant(
         "moves labels and adds in one push",
         "planner",
-        "ranks = (Rank.RESTORE, Rank.LOAD, Rank.ADD) if best is Rank.RESTORE else (best,)",
-        "ranks = tuple(Rank)",
+        "    ranks = _sharing({one.rank for one in changes.values()})\n",
+        "    ranks = tuple(Rank)\n",
     ),
     Mutant(
         "sends any number of adds",
         "planner",
         "ADDS_PER_PUSH = 8",
         "ADDS_PER_PUSH = 80",
+    ),
+    Mutant(
+        "counts versions of names that are there as adds",
+        "planner",
+        "    names = [name for name in sure if chosen[name].rank is Rank.ADD]\n",
+        "    names = sure\n",
+    ),
+    Mutant(
+        "lets a drop wait for new names",
+        "planner",
+        "if best is Rank.LOAD and Rank.DROP not in ranks else (best,)",
+        "if best is Rank.LOAD else (best,)",
+    ),
+    Mutant(
+        "loads a group in as many pushes as it was dropped in",
+        "planner",
+        "    actions = _loads_together(assignment, actions)\n",
+        "",
     ),
     Mutant(
         "leaves out models that have nothing to do",

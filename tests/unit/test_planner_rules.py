@@ -130,6 +130,24 @@ def test_at_most_eight_names_are_added_by_one_push_labelled_ones_first() -> None
     assert (len(sent), "z" in sent) == (8, True)
 
 
+def test_versions_of_names_that_are_there_load_in_one_push_however_many() -> None:
+    names = [f"m{n}" for n in range(12)]
+    there = running(
+        config(**{name: entry(name, 1) for name in names}), {name: {1: AVAILABLE} for name in names}
+    )
+    sent = pushed(plan(assigned(**{name: want(name, 1, 2) for name in names}), there))
+    assert [versions for versions, _ in sent.values()] == [{1, 2}] * 12
+
+
+def test_new_names_share_the_push_of_a_load_but_wait_for_a_drop() -> None:
+    up = {"m": {1: AVAILABLE}, "n": {1: AVAILABLE}}
+    there = running(config(m=entry("m", 1), n=entry("n", 1)), up)
+    wanted = {"m": want("m", 1, 2), "o": want("o", 1)}
+    sent = pushed(plan(assigned(**wanted, n=want("n", 1)), there))
+    assert sent == {"m": ({1, 2}, {}), "n": ({1}, {}), "o": ({1}, {})}
+    assert pushed(plan(assigned(**wanted), there)) == {"m": ({1, 2}, {}), "n": ({1}, {})}
+
+
 def test_what_storage_does_not_show_goes_out_alone() -> None:
     wanted = assigned(Traits(opaque=True), a=want("a", 1), b=want("b", 1))
     assert set(pushed(plan(wanted, strange({}), {"a": Presence(), "b": Presence()}))) == {"a"}
@@ -270,3 +288,14 @@ def test_a_group_flips_in_one_config_or_not_at_all() -> None:
     assert both == {"m": ({1, 2}, {"stable": 2}), "n": ({1, 2}, {"stable": 2})}
     one = running(of, {"m": ready, "n": {1: AVAILABLE, 2: COMING}})
     assert pushed(plan(assigned(**members), one)) == {}
+
+
+def test_a_group_loads_at_once_when_all_that_was_dropped_of_it_has_settled() -> None:
+    members = {name: replace(want(name, 1, 2), group="g") for name in ("m", "n")}
+    of = config(m=entry("m", 1), n=entry("n", 1), o=entry("o", 1))
+    two = running(of, {"m": {1: AVAILABLE}, "n": {1: AVAILABLE, 2: seen(END)}, "o": {1: AVAILABLE}})
+    wanted, settle_s = assigned(**members, o=want("o", 1, 2)), Traits().settle_s
+    early = plan(wanted, replace(two, dropped={"n": {2: NOW - settle_s + 0.1}}))
+    assert [name for name, (versions, _) in pushed(early).items() if 2 in versions] == ["o"]
+    late = plan(wanted, replace(two, dropped={"n": {2: NOW - settle_s - 0.1}}))
+    assert [versions for versions, _ in pushed(late).values()] == [{1, 2}] * 3
