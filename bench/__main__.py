@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import imports, promote, replay, resolve, sweep
+from bench import imports, planning, promote, replay, resolve, sweep
 from bench.table import Row, render
 
 Measure = Callable[[Path], Coroutine[None, None, list[Row]]]
@@ -18,6 +18,7 @@ ROWS: Mapping[str, Measure] = {
     "b": resolve.measure,
     "c": promote.measure,
     "de": sweep.measure,
+    "p": planning.measure,
     "r": replay.measure,
 }
 
@@ -48,7 +49,7 @@ def _measured(measure: Measure) -> list[Row]:
 
 def _wanted() -> set[str]:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", default="a,b,c,d,e,r", help="which, separated by commas")
+    parser.add_argument("--rows", default="a,b,c,d,e,p,r", help="which, separated by commas")
     return set(parser.parse_args().rows.split(","))
 
 
