@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from control_plane.api import (
     deployments,
+    doctor,
     events,
     evidence,
     fleets,
@@ -17,6 +18,7 @@ from control_plane.api import (
     models,
     predict,
     problems,
+    request_sets,
     resolve,
     rollouts,
     servers,
@@ -85,7 +87,9 @@ def _api() -> APIRouter:
         rollouts.router,
         strategies.router,
         servers.router,
+        doctor.router,
         models.router,
+        request_sets.router,
         fleets.router,
         events.router,
         hooks.router,

@@ -17,11 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane.api import problems
 from control_plane.api.parts import ApiOptions
 from control_plane.domain.errors import ControlPlaneError, Denied, NotAuthenticated
+from control_plane.domain.request_set import MOST_BYTES
 from control_plane.services.access import LOCAL, Access, Actor
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _GUARDED: Final = "/api/v1/"
+_UPLOADS: Final = "/request-sets/"
+_UPLOAD_TYPES: Final = (b"application/octet-stream", b"application/x-ndjson")
 _SECURITY: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -153,12 +156,14 @@ class Front:
         if head.fetch_site in (b"cross-site", b"same-site"):
             raise Denied("writes from pages of other sites are refused")
         predicting = scope["path"].endswith(":predict")
+        uploading = _UPLOADS in scope["path"]
         limit = self._options.predict_body_bytes if predicting else self._options.body_bytes
+        limit = MOST_BYTES if uploading else limit
         length = int(head.content_length) if head.content_length.isdigit() else 0
         if length > limit:
             raise _too_large(limit)
-        if (length or head.chunked) and not predicting and not _is_json(head.content_type):
-            raise HTTPException(415, "send the body as Content-Type: application/json")
+        if (length or head.chunked) and not predicting:
+            _check_type(head.content_type, uploading=uploading)
         return _bounded(receive, limit) if head.chunked else receive
 
 
@@ -180,9 +185,15 @@ def _too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"the body is larger than {limit} bytes")
 
 
-def _is_json(content_type: bytes) -> bool:
+def _check_type(content_type: bytes, *, uploading: bool) -> None:
+    """Let pass what a page of another site cannot send without being asked for."""
     kind = content_type.partition(b";")[0].strip().lower()
-    return kind == b"application/json" or kind.endswith(b"+json")
+    if kind == b"application/json" or kind.endswith(b"+json"):
+        return
+    if uploading and kind in _UPLOAD_TYPES:
+        return
+    known = "application/octet-stream" if uploading else "application/json"
+    raise HTTPException(415, f"send the body as Content-Type: {known}")
 
 
 def _method(scope: Scope) -> str:

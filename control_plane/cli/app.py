@@ -7,12 +7,14 @@ import typer
 import control_plane
 from control_plane.cli import (
     deployments,
+    doctor,
     fleets,
     hooks,
     look,
     past,
     process,
     registry,
+    request_sets,
     rollouts,
     strategies,
     tokens,
@@ -25,7 +27,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-for _commands in (process.commands, deployments.commands, past.commands, look.commands):
+registry.models.add_typer(request_sets.request_sets)
+for _commands in (
+    process.commands,
+    deployments.commands,
+    past.commands,
+    look.commands,
+    doctor.commands,
+):
     app.add_typer(_commands)
 for _group in (
     process.db,

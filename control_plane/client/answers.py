@@ -76,6 +76,19 @@ class SignatureDiff(TypedDict):
     text: str
 
 
+class RequestSet(TypedDict):
+    """Recorded requests to a model."""
+
+    model: str
+    name: str
+    form: Literal["tfrecord", "json"]
+    records: int
+    size_bytes: int
+    sha256: str
+    created_at: str
+    created_by: str
+
+
 class Fleet(TypedDict):
     """The servers that must serve the same thing."""
 

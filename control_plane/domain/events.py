@@ -17,6 +17,8 @@ class EventKind(enum.StrEnum):
     VERSION_CHANGED = "version.changed"
     VERSION_DIGESTED = "version.digested"
     VERSION_DELETED = "version.deleted"
+    REQUEST_SET_CREATED = "request_set.created"
+    REQUEST_SET_DELETED = "request_set.deleted"
     FLEET_CREATED = "fleet.created"
     FLEET_CHANGED = "fleet.changed"
     FLEET_DELETED = "fleet.deleted"

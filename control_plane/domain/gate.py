@@ -12,11 +12,11 @@ from typing import Any, Final, TypeAlias
 
 from control_plane.domain.freeze import Window, parse_windows
 from control_plane.domain.gate_fields import Fields
+from control_plane.domain.request_set import MOST_RECORDS, SET_NAME_PATTERN
 
-MOST_RECORDS: Final = 1_000  # as many as a server replays of a version's own file
 MONITORING_PATH: Final = "/monitoring/prometheus/metrics"  # where servers are not told otherwise
 _LARGE: Final = 1e30
-_SET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_SET_NAME = re.compile(SET_NAME_PATTERN.replace("$", r"\Z"))
 _TOLERANCE = ("max_abs", "max_rel", "top1_agreement", "nan", "latency_ratio", "errors")
 
 

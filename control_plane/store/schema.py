@@ -12,7 +12,12 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from control_plane.store import hook_tables  # noqa: F401 - tells the metadata of its tables
+from control_plane.store import (  # noqa: F401 - tells the metadata of their tables
+    hold_tables,
+    hook_tables,
+    plan_tables,
+    request_set_tables,
+)
 from control_plane.store.migrated import FOLDER, at, check, connection_to, current, newer
 
 __all__ = ["Migration", "check", "config", "current", "history", "upgrade"]

@@ -43,6 +43,7 @@ EXITS = {
     ExitCode.ROLLOUT_FAILED: "the rollout failed, was rolled back or aborted",
     ExitCode.LAGGARDS: "succeeded, but some servers are still to be caught up",
     ExitCode.WOULD_CHANGE: "`--dry-run --exit-code`: there would be changes",
+    ExitCode.PROBLEM: "`doctor` found a problem",
     ExitCode.INTERRUPTED: "interrupted; a rollout goes on",
 }
 EVENTS = {
@@ -53,6 +54,8 @@ EVENTS = {
     EventKind.VERSION_CHANGED: "words about a version were changed",
     EventKind.VERSION_DIGESTED: "the files of a version were hashed",
     EventKind.VERSION_DELETED: "a version was forgotten",
+    EventKind.REQUEST_SET_CREATED: "recorded requests to a model were uploaded",
+    EventKind.REQUEST_SET_DELETED: "a request set was deleted",
     EventKind.FLEET_CREATED: "a fleet was created",
     EventKind.FLEET_CHANGED: "a fleet's settings were changed",
     EventKind.FLEET_DELETED: "a fleet was deleted",

@@ -63,7 +63,8 @@ def _shown(text: str) -> Iterator[str]:
 
 def _parsed(line: str) -> tuple[str, set[str]]:
     words = line.split()
-    name = " ".join(words[:2])
-    if name in _GROUPS:
-        name = " ".join(words[:3])
-    return name, {word.partition("=")[0] for word in words if word.startswith("--")}
+    length = 2
+    while " ".join(words[:length]) in _GROUPS and length < len(words):
+        length += 1
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    return " ".join(words[:length]), options

@@ -1,0 +1,30 @@
+"""The plans that rollouts began with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from control_plane.store import rows
+from control_plane.store.database import Session
+from control_plane.store.plan_tables import PlanRow
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """The plan of a rollout, and when the servers stood as it says."""
+
+    rollout: str
+    made_at: datetime
+    document: Mapping[str, Any]  # JSON
+
+
+async def keep(s: Session, plan: KeptPlan) -> None:
+    """Store a plan, unless the rollout has one already."""
+    await rows.insert_new(s, PlanRow, **rows.values_of(plan))
+
+
+async def plan_of(s: Session, rollout: str) -> KeptPlan | None:
+    """Return the plan that a rollout began with; None if none was kept."""
+    found = await rows.maybe_one(s, PlanRow, rollout=rollout)
+    return None if found is None else KeptPlan(**found)
