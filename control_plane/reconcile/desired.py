@@ -98,7 +98,7 @@ class DesiredState:
             await asyncio.wait([running])
         self._running[fleet] = self._next.pop(fleet)
         doubts = self._asked[fleet] = self._doubts[fleet]
-        async with self._db.read() as s:
+        async with self._db.glance() as s:
             found = await read(s, fleet, self._known.get(fleet))
         self._known[fleet], self._certain[fleet] = found, doubts
         return found

@@ -107,7 +107,7 @@ class LiveHooks:
         if known is not None and known.epoch == epoch:
             known.rollout = rollout
             return known
-        async with self._world.db.read() as s:
+        async with self._world.db.glance() as s:
             saved = await store.hooks(s, rollout.fleet)
             hooks = _hooks_for(rollout, saved)
             runs = await store.runs_of(s, rollout.id) if hooks else ()

@@ -112,7 +112,7 @@ class Access:
         parsed = _TOKEN.fullmatch(secret)
         if parsed is None:
             raise NotAuthenticated
-        async with self._db.read() as s:
+        async with self._db.glance() as s:
             token = await tokens.token(s, parsed[1])
         now = self._clock()
         digest = _sha256(secret)

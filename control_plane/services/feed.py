@@ -66,7 +66,7 @@ class Feed:
                 await asyncio.sleep(BREATH_S)  # a promotion writes several times: read once
 
     async def _look(self) -> None:
-        async with self._db.read() as s:
+        async with self._db.glance() as s:
             last = await journal.last_seq(s)
         if last != self.seq:
             async with self._grown:

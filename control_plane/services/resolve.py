@@ -23,6 +23,7 @@ from control_plane.store.database import Database
 RESYNC_S: Final = 10.0  # what no event told of shows after this
 _SHARE: Final = 10
 _LONGEST_PAUSE_S: Final = 0.9
+_SETTLE_S: Final = 0.05  # a promotion writes several times, and is what this must not slow down
 _MANY: Final = 500
 Labels: TypeAlias = Mapping[tuple[str, str], bytes]  # by model and label
 _NOTHING: Final[Labels] = {}
@@ -88,6 +89,7 @@ class Resolved:
             cost_s = time.monotonic() - started
             await asyncio.sleep(min(_SHARE * cost_s, _LONGEST_PAUSE_S))
             grown = await feed.after(done, RESYNC_S, eager=False)
+            await asyncio.sleep(_SETTLE_S)
 
     async def _catch_up(self, after: int | None) -> None:
         """Look again at the fleets that events beyond `after` tell of; at all if it is None."""

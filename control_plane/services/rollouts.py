@@ -41,7 +41,7 @@ class Verb(enum.StrEnum):
 
 async def show(db: Database, id_: str) -> Rollout:
     """Return a rollout."""
-    async with db.read() as s:
+    async with db.glance() as s:
         return await rollouts.rollout(s, id_)
 
 

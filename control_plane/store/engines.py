@@ -72,10 +72,11 @@ def address(url: str) -> URL:
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """The engine of the write transactions and that of the read transactions."""
+    """The engines of the write transactions, of the read transactions and of short ones."""
 
     writer: AsyncEngine
     reader: AsyncEngine
+    glancer: AsyncEngine
     threads: set[Thread] = field(default_factory=set)  # one per SQLite connection
 
     async def close(self) -> None:
@@ -84,6 +85,7 @@ class Engines:
         A connection that was abandoned, by a cancellation say, ends its thread a little later;
         that thread must not find its event loop closed.
         """
+        await self.glancer.dispose()
         await self.reader.dispose()
         await self.writer.dispose()
         for thread in tuple(self.threads):
@@ -97,13 +99,15 @@ def connect(where: URL, busy_s: float) -> Engines:
     """
     if where.drivername == "sqlite":
         threads: set[Thread] = set()
-        reader = _sqlite(where, "BEGIN", threads, pool_size=8, busy_s=busy_s)
-        writer = _sqlite(where, "BEGIN IMMEDIATE", threads, pool_size=1, busy_s=busy_s)
-        return Engines(writer, reader, threads)
+        writer = _sqlite(where, sqlite.Use.WRITES, threads, pool_size=1, busy_s=busy_s)
+        reader = _sqlite(where, sqlite.Use.READS, threads, pool_size=6, busy_s=busy_s)
+        glancer = _sqlite(where, sqlite.Use.GLANCES, threads, pool_size=2, busy_s=busy_s)
+        return Engines(writer, reader, glancer, threads)
     options = _postgres_options(where, busy_s)
     writer = create_async_engine(where, pool_size=10, max_overflow=10, **options)
     snapshots = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return Engines(writer, writer.execution_options(**snapshots))
+    reader = writer.execution_options(**snapshots)
+    return Engines(writer, reader, reader)
 
 
 def blocking(where: URL, *, read_only: bool) -> Engine:
@@ -122,10 +126,10 @@ def file_of(where: URL) -> Path | None:
 
 
 def _sqlite(
-    where: URL, begin: str, threads: set[Thread], *, pool_size: int, busy_s: float
+    where: URL, use: sqlite.Use, threads: set[Thread], *, pool_size: int, busy_s: float
 ) -> AsyncEngine:
     async def connected() -> aiosqlite.Connection:
-        connection = sqlite.connect(where.database or "", writes=begin != "BEGIN")
+        connection = sqlite.connect(where.database or "", use)
         connection._thread.daemon = True
         threads.difference_update([one for one in threads if not one.is_alive()])
         threads.add(connection._thread)
@@ -139,6 +143,7 @@ def _sqlite(
         max_overflow=0,
         pool_timeout=busy_s,
     )
+    begin = "BEGIN IMMEDIATE" if use is sqlite.Use.WRITES else "BEGIN"
     _prepare(engine.sync_engine, begin, busy_s)
     return engine
 
