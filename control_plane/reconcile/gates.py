@@ -59,7 +59,7 @@ class Gates:
         To be called at every pass of a rollout, whatever its step: a prober that a later gate asks
         for begins with the rollout.
         """
-        self._forget(live.rollout.fleet)
+        self.forget(live.rollout.fleet)
         self._start_probing(live)
         id_, step = live.rollout.id, live.rollout.step
         known = self._judged.get(id_)
@@ -73,6 +73,16 @@ class Gates:
             known.task = asyncio.create_task(self._judge(known, step))
         known.live = live
         self._check(id_, known)
+    def forget(self, fleet: str) -> None:
+        """Let go of rollouts that have ended, or are not ours any more."""
+        desired = self._world.desired.known(fleet)
+        live = {one.rollout.id for one in desired.live} if desired else set[str]()
+        for id_ in self._of(fleet, live):
+            self._drop(id_)
+        for id_, prober in list(self._probers.items()):
+            if prober.task.done():
+                del self._probers[id_]
+
         return known.verdict
 
     async def close(self) -> None:
@@ -153,16 +163,6 @@ class Gates:
         if known is None:
             known = self._probers[live.rollout.id] = Prober(self._world, live, gate.per_s)
         return known
-
-    def _forget(self, fleet: str) -> None:
-        """Let go of rollouts that have ended."""
-        desired = self._world.desired.known(fleet)
-        live = {one.rollout.id for one in desired.live} if desired else set[str]()
-        for id_ in self._of(fleet, live):
-            self._drop(id_)
-        for id_, prober in list(self._probers.items()):
-            if prober.task.done():
-                del self._probers[id_]
 
     def _of(self, fleet: str, live: Iterable[str]) -> list[str]:
         kept = frozenset(live)

@@ -8,27 +8,26 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from control_plane.domain import standing
 from control_plane.domain.advance import Facts, advance
 from control_plane.domain.errors import NotFound, Transient
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Observed
-from control_plane.domain.record import from_json
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.standing import Standpoint, Status
-from control_plane.domain.state import ReloadAnswer, State
+from control_plane.domain.state import State
 from control_plane.domain.steps import ends_at, step_key
 from control_plane.reconcile.assignments import Desired, Live
 from control_plane.reconcile.desired import DesiredState
 from control_plane.reconcile.gates import Gates
 from control_plane.reconcile.hooks import LiveHooks
-from control_plane.reconcile.leader import RENEW_S, Leadership
+from control_plane.reconcile.leader import Leadership
+from control_plane.reconcile.led import LedFleets, of_all
 from control_plane.reconcile.observe import Storage
 from control_plane.reconcile.queue import KeyedQueue
 from control_plane.reconcile.recorder import Recorder
@@ -38,9 +37,11 @@ from control_plane.reconcile.world import Key, Options, Tracked, World
 from control_plane.serving.client import ModelServer
 from control_plane.store import fleets
 from control_plane.store.database import Database, installation
+from control_plane.store.notices import Kind, Notice
 
 __all__ = ["Options", "Reconciler", "ServerView"]
 STOP_S = 3.0
+STUCK_S = 60.0  # a round is due every two seconds
 EVIDENCE_S = 0.25  # news of servers that move nothing on are written this often
 _FLEETS, _SEEN = Key("fleets"), Key("seen")
 _FLUSHED_AT_ONCE = 200
@@ -77,11 +78,13 @@ class Reconciler:
         self._world: World | None = None
         self._gates: Gates | None = None
         self._hooks: LiveHooks | None = None
+        self._led: LedFleets | None = None
+        self._round_at = time.monotonic()
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
 
     async def start(self) -> None:
-        """Begin; returns before the first pass has ended."""
+        """Begin; returns when it is known who leads which fleet, or the database is busy."""
         async with self._db.read() as s:
             name = await installation(s)
         holder = self._options.holder or secrets.token_hex(8)
@@ -91,7 +94,7 @@ class Reconciler:
             options=self._options,
             installation=name,
             desired=DesiredState(self._db),
-            leadership=Leadership(self._db, holder, time.monotonic),
+            leadership=Leadership(self._db, holder, time.monotonic, self._options.terms),
             recorder=Recorder(self._db),
             storage=Storage(time.monotonic),
             nudge=self._queue.nudge,
@@ -100,7 +103,10 @@ class Reconciler:
         commands_file = self._options.hook_commands_file
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
-        self._gates = self._world.gates = Gates(self._world, self._options.request_sets)
+        self._gates = gates = Gates(self._world, self._options.request_sets)
+        self._world.gates = gates
+        self._led = LedFleets(self._world, self._queue, self._connect, gates.forget)
+        await self._led.keep()
         self._queue.nudge(_FLEETS)
         self._queue.nudge(_SEEN)
 
@@ -112,22 +118,42 @@ class Reconciler:
         with suppress(TimeoutError, Transient):
             async with asyncio.timeout(STOP_S):
                 await self._queue.close()
+                await asyncio.gather(*(one.close() for one in of_all(world.tracked)))
+                await world.leadership.leave()
                 if self._hooks is not None:
                     await self._hooks.close()
                 if self._gates is not None:
                     await self._gates.close()
-                await asyncio.gather(*(one.close() for one in _all(world)))
                 await world.desired.close()
                 await world.storage.close()
-                await world.leadership.release()
 
     def nudge(self, fleet: str) -> None:
-        """Look at a fleet's desired state, servers and rollouts at once."""
+        """Look at a fleet's desired state, servers and rollouts at once, if it is ours."""
+        world = self._world
+        if world is None or world.leadership.led_elsewhere(fleet):
+            return
+        world.desired.doubt(fleet)
+        self._queue.nudge(Key("fleet", fleet) if fleet in world.tracked else _FLEETS)
+        self._nudge_servers(world, fleet)
+
+    def heard(self, notice: Notice) -> None:
+        """Heed what another process did: it changed fleets, or left some to us."""
         if self._world is None:
             return
-        self._world.desired.doubt(fleet)
-        self._queue.nudge(Key("fleet", fleet) if fleet in self._world.tracked else _FLEETS)
-        self._nudge_servers(self._world, fleet)
+        if notice.kind is not Kind.JOURNAL:
+            self._queue.nudge(_FLEETS)
+        missed = notice.kind is Kind.MISSED
+        for fleet in tuple(self._world.tracked) if missed else notice.fleets:
+            self.nudge(fleet)
+
+    def health(self) -> Mapping[str, str]:
+        """Say by part how the loop is; a text that does not begin with "ok" is a fault."""
+        known = self._world.leadership.health() if self._world else "not started"
+        return {"leases": known}
+
+    def turns(self) -> bool:
+        """Whether the loop still comes round, whatever the database does."""
+        return time.monotonic() - self._round_at < STUCK_S
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have this called whenever the loop has written something."""
@@ -151,8 +177,8 @@ class Reconciler:
         await asyncio.gather(*waiting)
 
     async def _work(self, key: Key) -> float | None:
-        world = self._world
-        if world is None:
+        world, led = self._world, self._led
+        if world is None or led is None or (key.fleet and not led.works_on(key.fleet)):
             return None
         match key.kind:
             case "server":
@@ -161,33 +187,21 @@ class Reconciler:
             case "rollout":
                 return await self._rollout(world, key.fleet, key.name)
             case "fleet":
-                return await self._fleet(world, key.fleet)
+                return await self._fleet(world, led, key.fleet)
             case "seen":
                 return await self._flush(world)
             case _:
-                return await self._fleets(world)
+                self._round_at = time.monotonic()
+                return await led.keep()
 
-    async def _fleets(self, world: World) -> float:
-        """Keep the leases of all fleets; take up new ones, and let go of those that are gone."""
-        async with self._db.read() as s:
-            names = [one.name for one in await fleets.all_fleets(s)]
-        for fleet in await world.leadership.keep(names):
-            await self._let_go(world, fleet, world.of(fleet).values())
-            self._queue.nudge(Key("fleet", fleet))
-        for fleet in set(world.tracked) - set(names):
-            await self._let_go(world, fleet, world.tracked[fleet].values())
-            del world.tracked[fleet]
-            world.desired.forget(fleet)
-        return RENEW_S
-
-    async def _fleet(self, world: World, fleet: str) -> float | None:
+    async def _fleet(self, world: World, led: LedFleets, fleet: str) -> float | None:
         """Take up what changed of a fleet in the database."""
         try:
             desired = await world.desired.fresh(fleet)
         except NotFound:
             self._queue.nudge(_FLEETS)
             return None
-        await self._take_up(world, desired)
+        await led.take_up(desired)
         for it in world.of(fleet).values():
             if not it.looking and it.basis != desired.basis(it.server.name):
                 self._queue.nudge(it.key)
@@ -238,39 +252,10 @@ class Reconciler:
         end_s = (end - now).total_seconds() if end else late_s
         return min(end_s if end_s > 0 else late_s, late_s, self._options.resync_s)
 
-    async def _take_up(self, world: World, desired: Desired) -> None:
-        """Track the servers that a fleet has now, each from what was written of it last."""
-        fleet, tracked = desired.fleet.name, world.of(desired.fleet.name)
-        gone = [it for name, it in tracked.items() if _moved(it, desired.servers.get(name))]
-        addresses = {it.server.name for it in gone}
-        await self._let_go(world, fleet, gone)
-        missing = [one for name, one in desired.servers.items() if name not in tracked]
-        if not missing:
-            return
-        async with self._db.read() as s:
-            documents = await fleets.observations(s, fleet)
-        for server in missing:
-            fresh = server.name in addresses  # another address is another process
-            document = {} if fresh else documents.get(server.name, {})
-            tracked[server.name] = self._track(server, document)
-
-    def _track(self, server: Server, document: Mapping[str, Any]) -> Tracked:
-        recorded = from_json(document)
-        status = Status(document["status"]) if "status" in document else None
-        observed = _interrupted(recorded, self._clock().timestamp())
-        client = self._connect(server.address)
-        return Tracked(server, client, observed, recorded, status)
-
-    async def _let_go(self, world: World, fleet: str, servers: Iterable[Tracked]) -> None:
-        for it in list(servers):
-            self._queue.forget(it.key)
-            world.tracked[fleet].pop(it.server.name, None)
-            world.moving.discard(it.key)
-            await it.close()
-
     async def _flush(self, world: World) -> float:
         """Write when servers answered last, those that did since the last time."""
-        at = {(it.server.fleet, it.server.name): it.observed.at for it in _all(world)}
+        ours = [it for it in of_all(world.tracked) if world.leadership.may_push(it.server.fleet)]
+        at = {(it.server.fleet, it.server.name): it.observed.at for it in ours}
         news = [(key, one) for key, one in at.items() if one and self._flushed.get(key) != one]
         for begin in range(0, len(news), _FLUSHED_AT_ONCE):
             some = dict(news[begin : begin + _FLUSHED_AT_ONCE])
@@ -301,29 +286,12 @@ async def _pass(world: World, it: Tracked) -> float:
         it.looking = False
 
 
-def _all(world: World) -> list[Tracked]:
-    return [it for servers in world.tracked.values() for it in servers.values()]
-
-
 def _view(it: Tracked) -> ServerView:
     at = it.standpoint
     if at is None:
         return ServerView(it.server, it.observed, None, Status.UNREACHABLE, "not looked at yet")
     status = standing.status(at.plan, it.observed)
     return ServerView(it.server, it.observed, at, status, at.plan.sentence)
-
-
-def _moved(it: Tracked, server: Server | None) -> bool:
-    return server is None or server.address != it.server.address
-
-
-def _interrupted(observed: Observed, now: float) -> Observed:
-    """What a former process sent and was not told of: the effect is found out by looking."""
-    intent = observed.intent
-    if intent is None or intent.answer is not None:
-        return observed
-    lost = replace(intent, answer=ReloadAnswer("CANCELLED"), answered_at=now)
-    return replace(observed, intent=lost)
 
 
 def _stage(rollout: Rollout) -> tuple[str, bool, Phase | None]:

@@ -15,7 +15,7 @@ from control_plane.domain.errors import ControlPlaneError
 
 K = TypeVar("K", bound=Hashable)
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.1, 10.0
-GRACE_S = 1.0
+GRACE_S = 0.5
 log = structlog.get_logger()
 
 
@@ -64,10 +64,18 @@ class KeyedQueue(Generic[K]):
     async def close(self) -> None:
         """Let passes under way end if they do so soon, cancel the others, start no more."""
         self._closed = True
-        tasks = [one.task for one in self._entries.values() if one.task is not None]
+        await self.drain(lambda _: True)
+
+    async def drain(self, wanted: Callable[[K], bool]) -> None:
+        """Let passes of some keys end if they do so soon, cancel the others, and forget the keys.
+
+        Until then whoever is nudged works on; see to it that there is nothing to do.
+        """
+        keys = [key for key in self._entries if wanted(key)]
+        tasks = [task for key in keys if (task := self._entries[key].task) is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE_S)
-        for key in list(self._entries):
+        for key in keys:
             self.forget(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 

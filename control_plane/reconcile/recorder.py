@@ -84,7 +84,7 @@ class Recorder:
             for fleet, head in heads:
                 if (await fleets.fleet(s, fleet)).head != head:
                     raise DesiredMoved(fleet=fleet)
-            for (fleet, epoch), some in documents.items():
+            for (fleet, epoch), some in sorted(documents.items()):  # one order, so no deadlock
                 await fleets.save_observations(s, fleet, some, epoch=epoch)
             await journal.append(s, *(event for one in entries for event in one.events))
         for waiting in batch:

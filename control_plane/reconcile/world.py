@@ -12,6 +12,7 @@ from control_plane.domain.assigned import Elsewhere
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.events import Event
 from control_plane.domain.fleet import Server
+from control_plane.domain.leasing import Terms
 from control_plane.domain.observed import Instant, Intent, Observed
 from control_plane.domain.signature import Signatures
 from control_plane.domain.standing import Standpoint, Status
@@ -37,6 +38,7 @@ class Options:
     flush_s: float = 10.0  # `last_seen_at` of all servers is written so often
     hook_commands_file: Path | None = None  # declares what hooks may run here; None: nothing
     request_sets: Path | None = None  # folder of recorded requests that replays may name
+    terms: Terms = field(default_factory=Terms)  # of the leases
     holder: str = ""  # who holds the leases; a name that only one process at a time has
 
 
@@ -101,7 +103,7 @@ class World:
     written: Callable[[], None]  # tells that something new is in the database
     gates: Gates = field(default_factory=NoGates)
     hooks: Hooks = field(default_factory=NoHooks)
-    tracked: dict[str, dict[str, Tracked]] = field(default_factory=dict)  # by fleet and name
+    tracked: dict[str, dict[str, Tracked]] = field(default_factory=dict)  # of our fleets, by name
     moving: set[Key] = field(default_factory=set)
     signatures: dict[tuple[str, int], Signatures] = field(default_factory=dict)
     catalog_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one read for all who ask
@@ -111,8 +113,8 @@ class World:
         return self.clock().timestamp()
 
     def of(self, fleet: str) -> dict[str, Tracked]:
-        """The servers of a fleet."""
-        return self.tracked.setdefault(fleet, {})
+        """The servers of a fleet; none where it is not ours."""
+        return self.tracked.get(fleet, {})
 
     def elsewhere(self, it: Tracked) -> Elsewhere:
         """What is AVAILABLE on the other servers of its fleet, of the models that it failed."""

@@ -1,7 +1,8 @@
 """Where labels point, answered from memory: the answer is ready as bytes before anybody asks.
 
-The snapshot follows the journal, so a change shows at most a moment after it was written. How often
-it is made anew depends on what that costs: never more than a tenth of the time.
+The snapshot follows the journal, whoever wrote to it: a change shows within a second. How often it
+is made anew depends on what that costs: a tenth of the time, while that leaves it fresh enough.
+Whoever wrote here is answered with what was written: the first reader after a write waits for it.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from control_plane.store.database import Database
 
 RESYNC_S: Final = 10.0  # what no event told of shows after this
 _SHARE: Final = 10
-_LONGEST_PAUSE_S: Final = 0.9
+_LONGEST_PAUSE_S: Final = 0.25  # with the feed's own and two reads, less than a second
 _SETTLE_S: Final = 0.05  # a promotion writes several times, and is what this must not slow down
 _MANY: Final = 500
 Labels: TypeAlias = Mapping[tuple[str, str], bytes]  # by model and label
@@ -37,6 +38,9 @@ class Resolved:
         self._fleets: dict[str, Labels] = {}
         self._sights: dict[str, Sight] = {}
         self._turn = asyncio.Lock()  # so that no older look comes after a newer one
+        self._done: int | None = None  # the event up to which it is fresh; None: never made
+        self._settling = asyncio.Lock()
+        self.doubted = False  # something was written here that it may not show yet
 
     def answer(self, fleet: str, model: str, label: str) -> bytes:
         """Return the whole JSON answer.
@@ -78,27 +82,51 @@ class Resolved:
         for name in names | self._fleets.keys():
             await self.refresh(name)
 
+    def doubt(self) -> None:
+        """Note that this process wrote: readers are to see it."""
+        self.doubted = True
+
+    async def settle(self) -> None:
+        """Make sure that all that was written here until now is in the snapshot.
+
+        Raises:
+            StoreBusy: the database is busy.
+        """
+        async with self._settling:
+            if not self.doubted:
+                return
+            self.doubted = False
+            try:
+                await self._catch_up()
+            except BaseException:
+                self.doubted = True
+                raise
+
     async def run(self, feed: Feed) -> None:
         """Keep the snapshot fresh until the feed closes."""
-        done, grown = feed.seq, False
+        grown = False
         while not feed.closed:
             seen, started = feed.seq, time.monotonic()
             with suppress(Transient):
-                await self._catch_up(done if grown else None)
-                done = seen
+                await self._catch_up(everything=not grown)
+                self._done = max(seen, self._done or 0)
             cost_s = time.monotonic() - started
             await asyncio.sleep(min(_SHARE * cost_s, _LONGEST_PAUSE_S))
-            grown = await feed.after(done, RESYNC_S, eager=False)
+            grown = await feed.after(self._done or 0, RESYNC_S, eager=False)
             await asyncio.sleep(_SETTLE_S)
 
-    async def _catch_up(self, after: int | None) -> None:
-        """Look again at the fleets that events beyond `after` tell of; at all if it is None."""
+    async def _catch_up(self, *, everything: bool = False) -> None:
+        """Look again at the fleets that new events tell of, or at all of them."""
+        after = None if everything else self._done
         found = () if after is None else await history.events(self._db, after, _MANY)
         if after is None or len(found) == _MANY:
+            last = (await history.resume(self._db, "")).last
             await self.refresh_all()
-            return
-        for name in sorted({one.fleet for one in found if one.fleet}):
-            await self.refresh(name)
+        else:
+            last = found[-1].seq if found else after
+            for name in sorted({one.fleet for one in found if one.fleet}):
+                await self.refresh(name)
+        self._done = max(last, self._done or 0)
 
     def _forget(self, fleet: str) -> None:
         self._fleets.pop(fleet, None)

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import binascii
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,40 +49,46 @@ class Database:
     def __init__(self, opened: engines.Engines, busy_s: float) -> None:
         self._engines = opened
         self._busy_s = busy_s
+        self.origin = secrets.token_hex(6)  # tells our notices from those of others
         self._turn = asyncio.Lock() if opened.writer.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str, *, busy_s: float = engines.BUSY_S) -> Self:
+    def open(
+        cls, url: str, *, busy_s: float = engines.BUSY_S, idle_s: float = engines.IDLE_S
+    ) -> Self:
         """Return the database at `url`; nothing is sent before the first transaction.
 
         A statement waits `busy_s` for another's lock, and a transaction as long to begin.
+        PostgreSQL ends a transaction in which nothing was asked for `idle_s`, and its locks.
         """
-        return cls(engines.connect(engines.address(url), busy_s), busy_s)
+        return cls(engines.connect(engines.address(url), busy_s, idle_s), busy_s)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Session]:
+    async def begin(self, within_s: float | None = None) -> AsyncIterator[Session]:
         """Run a write transaction: commit at the end, roll back on an error.
+
+        PostgreSQL gets `within_s` for all of it; SQLite never takes longer than its locks.
 
         Raises:
             StoreBusy: locked too long, or the answer to the commit was lost (effect unknown).
         """
-        async with self._queued():
+        async with self._queued(), self._in_time(within_s):
             with translated():
-                async with _session(self._engines.writer) as session, session.begin():
+                async with _session(self._engines.writer, self.origin) as session, session.begin():
                     yield session
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Session]:
         """Run a read-only transaction that sees one snapshot."""
         with translated():
-            async with _session(self._engines.reader) as session, session.begin():
+            async with _session(self._engines.reader, self.origin) as session, session.begin():
                 yield session
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Session]:
         """Like `read`, for a few rows by their keys: SQLite answers in the event loop's thread."""
         with translated():
-            async with _session(self._engines.glancer) as session, session.begin():
+            async with _session(self._engines.glancer, self.origin) as session, session.begin():
                 yield session
 
     async def now(self, s: Session) -> datetime:
@@ -92,6 +99,26 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engines.close()
+
+    async def of_its_own(self) -> Any | None:
+        """Return a driver's connection outside any pool, to be closed; None on SQLite."""
+        if self._turn is not None:
+            return None
+        with translated():
+            made = await self._engines.writer.raw_connection()
+        made.detach()
+        return made.driver_connection
+
+    @asynccontextmanager
+    async def _in_time(self, within_s: float | None) -> AsyncIterator[None]:
+        if within_s is None or self._turn is not None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                yield
+        except TimeoutError:
+            raise StoreBusy(f"The database did not answer within {within_s:g} s.") from None
 
     @asynccontextmanager
     async def _queued(self) -> AsyncIterator[None]:
@@ -109,8 +136,8 @@ class Database:
             self._turn.release()
 
 
-def _session(engine: AsyncEngine) -> AsyncSession:
-    return AsyncSession(engine, expire_on_commit=False, autoflush=False)
+def _session(engine: AsyncEngine, origin: str) -> AsyncSession:
+    return AsyncSession(engine, expire_on_commit=False, autoflush=False, info={"origin": origin})
 
 
 async def installation(s: Session) -> str:

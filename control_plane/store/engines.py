@@ -22,6 +22,7 @@ from control_plane.domain.errors import FieldInvalid, Invalid, StoreBusy
 from control_plane.store import sqlite
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
+IDLE_S = 1.5  # who freezes inside a transaction loses its locks so soon: well before its leases
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -30,8 +31,7 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
-# A leader that freezes inside a transaction must lose its locks within half a lease.
-_POSTGRES_SETTINGS = "-c idle_in_transaction_session_timeout=2500 -c timezone=UTC"
+_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
 def dumps(value: Any) -> str:
@@ -92,7 +92,7 @@ class Engines:
             await asyncio.to_thread(thread.join, BUSY_S)
 
 
-def connect(where: URL, busy_s: float) -> Engines:
+def connect(where: URL, busy_s: float, idle_s: float) -> Engines:
     """Return the engines for a database; SQLite gets exactly one connection that writes.
 
     A read transaction sees one snapshot.
@@ -103,7 +103,7 @@ def connect(where: URL, busy_s: float) -> Engines:
         reader = _sqlite(where, sqlite.Use.READS, threads, pool_size=6, busy_s=busy_s)
         glancer = _sqlite(where, sqlite.Use.GLANCES, threads, pool_size=2, busy_s=busy_s)
         return Engines(writer, reader, glancer, threads)
-    options = _postgres_options(where, busy_s)
+    options = _postgres_options(where, busy_s, idle_s)
     writer = create_async_engine(where, pool_size=10, max_overflow=10, **options)
     snapshots = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     reader = writer.execution_options(**snapshots)
@@ -113,7 +113,7 @@ def connect(where: URL, busy_s: float) -> Engines:
 def blocking(where: URL, *, read_only: bool) -> Engine:
     """Return a blocking engine for schema work; a writing one waits long for another upgrade."""
     if where.drivername != "sqlite":
-        return create_engine(where, pool_size=1, **_postgres_options(where, BUSY_S))
+        return create_engine(where, pool_size=1, **_postgres_options(where, BUSY_S, 2.5))
     engine = create_engine(where, connect_args={"isolation_level": None})
     begin, busy_s = ("BEGIN", BUSY_S) if read_only else ("BEGIN IMMEDIATE", 60.0)
     _prepare(engine, begin, busy_s)
@@ -172,10 +172,13 @@ def _prepare(engine: Engine, begin: str, busy_s: float) -> None:
     event.listen(engine, "begin", begun)
 
 
-def _postgres_options(where: URL, busy_s: float) -> dict[str, Any]:
+def _postgres_options(where: URL, busy_s: float, idle_s: float) -> dict[str, Any]:
     own = where.query.get("options", "")
     given = own if isinstance(own, str) else " ".join(own)
-    settings = f"{_POSTGRES_SETTINGS} -c lock_timeout={int(busy_s * 1000)} {given}"
+    settings = (
+        f"-c timezone=UTC -c lock_timeout={int(busy_s * 1000)}"
+        f" -c idle_in_transaction_session_timeout={int(idle_s * 1000)} {given}"
+    )
     return {
         "json_serializer": dumps,
         "pool_pre_ping": True,
@@ -184,5 +187,6 @@ def _postgres_options(where: URL, busy_s: float) -> dict[str, Any]:
             "options": settings.strip(),
             "connect_timeout": int(BUSY_S),
             "tcp_user_timeout": int(2 * BUSY_S * 1000),
+            **_KEEPALIVE,
         },
     }

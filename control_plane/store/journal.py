@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from control_plane.domain.errors import SchemaMismatch
 from control_plane.domain.events import Event, EventKind
-from control_plane.store import rows
+from control_plane.store import notices, rows
 from control_plane.store.database import Session
 from control_plane.store.tables import CounterRow, EventRow
 
@@ -25,13 +25,14 @@ _TAKEN = (
     .returning(CounterRow.value)
 )
 _INSERTED = insert(rows.table_of(EventRow))
+_TAKEN_AND_TOLD = _TAKEN.returning(notices.sent("told"))
 
 
 async def append(s: Session, *events: Event) -> tuple[Event, ...]:
-    """Append events and return them with their numbers."""
+    """Append events and return them with their numbers; others hear of it at the commit."""
     if not events:
         return ()
-    last = (await s.execute(_TAKEN, {"more": len(events)})).scalar()
+    last = (await _took(s, events)).scalar()
     if last is None:
         raise SchemaMismatch("The database has no journal counter; it was not made by `upgrade`.")
     first = int(last) - len(events) + 1
@@ -42,6 +43,14 @@ async def append(s: Session, *events: Event) -> tuple[Event, ...]:
 
 
 async def events(
+async def _took(s: Session, events: Collection[Event]) -> Any:
+    more = {"more": len(events)}
+    if not notices.heard_by_others(s):
+        return await s.execute(_TAKEN, more)
+    told = notices.told(s, notices.Kind.JOURNAL, (one.fleet for one in events))
+    return await s.execute(_TAKEN_AND_TOLD, more | {"told": told})
+
+
     s: Session, after: int, limit: int, *, fleet: str = "", model: str = "", kind: str = ""
 ) -> tuple[Event, ...]:
     """Return events with a number above `after`, in order; "" stands for any."""

@@ -5,18 +5,21 @@ so a leader that was paused and overtaken cannot write. The check holds a share 
 of its transaction; the server's idle timeout takes it from a process that froze inside one.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import or_, update
+from sqlalchemy import delete, func, or_, select, update
 
 from control_plane.domain.errors import LeaseLost
-from control_plane.store import rows
+from control_plane.store import notices, rows
 from control_plane.store.database import Session
+from control_plane.store.replica_tables import ReplicaRow
 from control_plane.store.tables import LeaseRow, clock
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_FORGET_S = 600.0
 _HELD = (
     rows.by_key(LeaseRow, ("fleet", "epoch"))
     .where(LeaseRow.expires_at > clock())
@@ -52,25 +55,65 @@ async def acquire(s: Session, fleet: str, holder: str, ttl_s: float) -> Lease | 
     return None if found is None else Lease(**found)
 
 
-async def renew(s: Session, lease: Lease, ttl_s: float) -> Lease:
-    """Extend a lease that is still held.
+async def renew(s: Session, held: Collection[Lease], ttl_s: float) -> tuple[Lease, ...]:
+    """Extend those of one holder's leases that neither expired nor were taken, and return them.
 
-    Raises:
-        LeaseLost: it expired, or another took it.
+    Rows are locked in the order of their fleets' names, as every writer of several does.
     """
+    mine = {(one.fleet, one.holder, one.epoch) for one in held}
+    asked = (LeaseRow.fleet.in_([one.fleet for one in held]), LeaseRow.expires_at > clock())
     table = rows.table_of(LeaseRow)
-    held = (*_held(lease), LeaseRow.expires_at > clock())
-    changed = update(table).where(*held).values(expires_at=clock(ttl_s))
-    found = (await s.execute(changed.returning(*table.c))).mappings().first()
-    if found is None:
-        raise LeaseLost(fleet=lease.fleet, epoch=lease.epoch)
-    return Lease(**found)
+    lock = select(table).where(*asked).order_by(LeaseRow.fleet).with_for_update(key_share=True)
+    found = [Lease(**one) for one in await rows.all_of(s, lock)] if held else []
+    still = [one.fleet for one in found if (one.fleet, one.holder, one.epoch) in mine]
+    if not still:
+        return ()
+    changed = update(table).where(table.c.fleet.in_(still)).values(expires_at=clock(ttl_s))
+    answer = await s.execute(changed.returning(*table.c))
+    return tuple(Lease(**one) for one in answer.mappings())
+
+
+async def left(s: Session) -> Mapping[str, tuple[Lease, float]]:
+    """Return every lease that was ever taken, with the seconds left of it; 0 or less: it is free.
+
+    A lease outlives its fleet.
+    """
+    found = await rows.all_of(s, select(rows.table_of(LeaseRow), clock().label("now")))
+    told = [(one["now"], Lease(**{k: v for k, v in one.items() if k != "now"})) for one in found]
+    return {one.fleet: (one, (one.expires_at - now).total_seconds()) for now, one in told}
+
+
+async def holder(s: Session, fleet: str) -> Lease | None:
+    """Return the lease that is in force; None if nobody leads the fleet."""
+    table = rows.table_of(LeaseRow)
+    asked = select(table).where(LeaseRow.fleet == fleet, LeaseRow.expires_at > clock())
+    found = (await s.execute(asked)).mappings().first()
+    return None if found is None else Lease(**found)
 
 
 async def release(s: Session, lease: Lease) -> None:
     """Give a lease up, so that a successor need not wait; nothing happens if it was lost."""
     changed = update(rows.table_of(LeaseRow)).where(*_held(lease))
     await s.execute(changed.values(holder="", expires_at=_NEVER))
+    await notices.tell(s, notices.Kind.LEASES)
+
+
+async def beat(s: Session, replica: str, ttl_s: float) -> int:
+    """Say that a replica lives, and return how many do."""
+    table = rows.table_of(ReplicaRow)
+    lives = update(table).where(table.c.id == replica).values(expires_at=clock(ttl_s))
+    if (await s.execute(lives.returning(table.c.id))).first() is None:
+        await s.execute(delete(table).where(table.c.expires_at < clock(-_FORGET_S)))
+        await rows.insert_new(s, ReplicaRow, id=replica, expires_at=_NEVER)
+        await s.execute(lives)
+    count = select(func.count()).where(table.c.expires_at > clock())
+    return int((await s.execute(count)).scalar_one())
+
+
+async def leave(s: Session, replica: str) -> None:
+    """Say that a replica ends."""
+    table = rows.table_of(ReplicaRow)
+    await s.execute(delete(table).where(table.c.id == replica))
 
 
 async def check(s: Session, fleet: str, epoch: int) -> None:
