@@ -166,6 +166,10 @@ class Flags(Body):
     max_num_load_retries: Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)] | None = None
     load_retry_interval_micros: Annotated[int, Field(strict=True, ge=0, lt=2**53)] | None = None
     model_config_file_poll_wait_seconds: Annotated[Finite, Field(ge=0, le=1e9)] | None = None
+    num_unload_threads: Annotated[int, Field(strict=True, ge=0, le=4_096)] | None = None
+    grpc_max_threads: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    rest_api_port: Annotated[int, Field(strict=True, ge=0, le=65_535)] | None = None
+    monitoring_config_file: Short | None = None
 
 
 MemoryBytes = Annotated[int, Field(strict=True, ge=1, lt=2**63)]

@@ -65,7 +65,7 @@ async def change_server(
         key: value for key, value in changes.items() if value is not None or key == "memory_bytes"
     }
     if body.flags is not None:
-        changes["flags"] = ServerFlags(**body.flags.model_dump())
+        changes["flags"] = body.flags.model_dump(exclude_unset=True)
     if body.take_over:
         changes["taken_over"] = True
     answer = await write.rehearse(

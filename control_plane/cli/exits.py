@@ -21,6 +21,7 @@ class ExitCode(enum.IntEnum):
     ROLLOUT_FAILED = 8  # failed, rolled back or aborted
     LAGGARDS = 9  # succeeded, but some servers are to be caught up on their return
     WOULD_CHANGE = 10  # --dry-run --exit-code
+    PROBLEM = 11  # the doctor found one
     INTERRUPTED = 130
 
 

@@ -1,7 +1,7 @@
 """`tfsctl fleet` and `server`: who must serve the same thing, and where they are."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from control_plane.cli.options import Change, Target, grouped
 from control_plane.cli.output import View, key, show_document, show_list, show_whole
 from control_plane.cli.registry import Description, pairs
 from control_plane.cli.session import remove, session, write
-from control_plane.client import calls
+from control_plane.client import calls, fleet_calls
 from control_plane.client.calls import FleetSpec, ServerSpec
 
 fleets = typer.Typer(
@@ -46,6 +46,10 @@ SERVERS = View(
 )
 FleetName = Annotated[str, typer.Argument(metavar="FLEET", help="name of the fleet")]
 ServerName = Annotated[str, typer.Argument(metavar="SERVER", help="name of the server")]
+Flag = Annotated[
+    list[str] | None,
+    typer.Option("--flag", help="NAME=VALUE, one of the server's own flags; may be repeated"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +120,36 @@ def add_server(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="let the control plane push to it at once")
     ] = False,
-    flag: Annotated[
-        list[str] | None,
-        typer.Option("--flag", help="NAME=VALUE, one of the server's own flags; may be repeated"),
-    ] = None,
+    rest_address: Annotated[str, typer.Option(help="host:port of its REST, if it has one")] = "",
+    flag: Flag = None,
 ) -> None:
     """Register a server; nothing is pushed to it before it is taken over."""
-    flags = {one: _flag_value(text) for one, text in pairs(flag, "--flag").items()}
-    spec = ServerSpec(address, name=name, take_over=take_over, flags=flags)
+    spec = ServerSpec(
+        address, name=name, rest_address=rest_address, take_over=take_over, flags=_flags(flag)
+    )
     with session(target) as here:
         write(here, calls.add_server(here.fleet, spec), change, SERVERS)
+
+
+@servers.command("change")
+@grouped
+def change_server(
+    name: ServerName,
+    target: Target,
+    change: Change,
+    rest_address: Annotated[
+        str | None, typer.Option(help='host:port of its REST; "" where it has none any more')
+    ] = None,
+    memory_bytes: Annotated[int | None, typer.Option(min=1, help="what it may use")] = None,
+    flag: Flag = None,
+) -> None:
+    """Say what is known of a server; what is left out stays, and `--flag NAME=null` forgets."""
+    changes: dict[str, Any] = {"rest_address": rest_address, "memory_bytes": memory_bytes}
+    if flag:
+        changes["flags"] = _flags(flag)
+    given = {key: value for key, value in changes.items() if value is not None}
+    with session(target) as here:
+        write(here, fleet_calls.change_server(here.fleet, name, given), change, SERVERS)
 
 
 @servers.command("take-over")
@@ -170,7 +194,13 @@ def remove_server(name: ServerName, target: Target, change: Change) -> None:
         remove(here, calls.remove_server(here.fleet, name), change, f"server {name}")
 
 
-def _flag_value(text: str) -> bool | int | float | str:
+def _flags(given: list[str] | None) -> dict[str, Any]:
+    return {name: _flag_value(text) for name, text in pairs(given, "--flag").items()}
+
+
+def _flag_value(text: str) -> bool | int | float | str | None:
+    if text == "null":
+        return None
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):

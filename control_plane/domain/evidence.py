@@ -22,6 +22,7 @@ from control_plane.domain.observed import (
 from control_plane.domain.state import Config, Dangling, LabelAnswer, Marker, Resolved, State
 
 GHOSTS_KEPT = 4  # at most two run at a time; the rest only explain a late config
+EXHAUSTED_S = 60.0  # news of it is worth writing down so often
 REFUSING = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
 RETURNED = frozenset({"OK", "UNKNOWN"})
 _NAMED = re.compile(r"model(?: name is)? (\S+?)[.,]?$")
@@ -31,6 +32,8 @@ V = TypeVar("V")
 
 def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
     """Add a look to what is known; of an unreachable server nothing else is concluded."""
+    if look.exhausted and look.at > observed.exhausted_at + EXHAUSTED_S:
+        observed = replace(observed, exhausted_at=look.at)
     if not look.reachable:
         since = observed.unreachable_since if not observed.reachable else look.at
         return replace(observed, reachable=False, unreachable_since=since or look.at)

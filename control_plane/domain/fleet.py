@@ -44,6 +44,10 @@ class ServerFlags:
     max_num_load_retries: int | None = None
     load_retry_interval_micros: int | None = None
     model_config_file_poll_wait_seconds: float | None = None
+    num_unload_threads: int | None = None
+    grpc_max_threads: int | None = None
+    rest_api_port: int | None = None  # 0: no REST
+    monitoring_config_file: str | None = None  # "": no metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ _PLAIN = (
     "marker_gone",
     "other_writer_since",
     "wedged",
+    "exhausted_at",
 )
 
 

@@ -17,7 +17,7 @@ from control_plane.domain.questions import Questions
 from control_plane.domain.signature import Signatures
 from control_plane.domain.state import Ability, Able, LabelAnswer, VersionStatus
 from control_plane.serving import saved_model
-from control_plane.serving.client import ModelServer
+from control_plane.serving.client import ModelServer, no_thread
 from control_plane.serving.warmup import warm_up_requests
 
 STORAGE_S = 2.0
@@ -42,27 +42,29 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
     async def marker(name: str, one: str) -> None:
         markers[name, one] = await server.label(name, one, timeout_s=timeout_s)
 
-    calls = [_answered(marker(*one)) for one in asked.markers]
-    calls += [_answered(status(name)) for name in asked.statuses]
-    calls += [_answered(label(*one)) for one in asked.labels]
-    answered = await asyncio.gather(*(calls or [_answered(status(_NOBODY))]))
+    calls = [_silence(marker(*one)) for one in asked.markers]
+    calls += [_silence(status(name)) for name in asked.statuses]
+    calls += [_silence(label(*one)) for one in asked.labels]
+    silences = await asyncio.gather(*(calls or [_silence(status(_NOBODY))]))
     statuses.pop(_NOBODY, None)
     return Look(
         at=at,
-        reachable=any(answered),
+        reachable=any(one is None for one in silences),
         statuses=statuses,
         labels=labels,
         markers=markers,
-        full=asked.full and all(answered),
+        full=asked.full and all(one is None for one in silences),
+        exhausted=any(one is not None and no_thread(one) for one in silences),
     )
 
 
-async def _answered(call: Coroutine[Any, Any, None]) -> bool:
+async def _silence(call: Coroutine[Any, Any, None]) -> Transient | None:
+    """Why a question was not answered; None: it was."""
     try:
         await call
-    except Transient:
-        return False
-    return True
+    except Transient as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True, slots=True)

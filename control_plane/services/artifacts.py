@@ -45,7 +45,7 @@ async def check_base_path(where: tuple[str, ...]) -> None:
         FieldInvalid: it is the directory of a version, not the parent of versions.
     """
     for place in where:
-        if not isinstance(await _in_thread(partial(saved_model.inspect, place)), Absent):
+        if not isinstance(await in_thread(partial(saved_model.inspect, place)), Absent):
             text = f"{place} holds {SAVED_MODEL}: it is a version, not the parent of versions"
             raise FieldInvalid("base_path", text, hint="give the directory above it")
     await _first(where, saved_model.list_versions)
@@ -113,7 +113,7 @@ def _still(before: Artifact | None, after: Artifact) -> Artifact:
 
 async def _version(where: tuple[str, ...], number: int) -> Artifact:
     looks = [
-        (await _in_thread(partial(saved_model.presence, place, [number]))).versions[number]
+        (await in_thread(partial(saved_model.presence, place, [number]))).versions[number]
         for place in where
     ]
     return next((one for one in looks if not isinstance(one, Absent)), looks[0])
@@ -124,14 +124,19 @@ async def _first(where: tuple[str, ...], look: Callable[[str], T], timeout_s: fl
     reasons = []
     for place in where:
         try:
-            return await _in_thread(partial(look, place), timeout_s)
+            return await in_thread(partial(look, place), timeout_s)
         except ArtifactMissing as error:
             reasons.append(error.message)
     hint = "check the path and the fleet's path_map; force goes on all the same"
     raise ArtifactMissing("; ".join(reasons), hint=hint, looked_for=list(where))
 
 
-async def _in_thread(look: Callable[[], T], timeout_s: float = LOOK_S) -> T:
+async def in_thread(look: Callable[[], T], timeout_s: float = LOOK_S) -> T:
+    """Look at storage in a thread, for as long as that at most.
+
+    Raises:
+        ArtifactMissing: it did not answer in time.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.to_thread(look)

@@ -143,6 +143,7 @@ async def change_server(
 ) -> Server:
     """Change a server's fields; `key` is its fleet and name, `event` says who and when.
 
+    Of `flags`, those that are left out stay, and None forgets one.
     Taking over what was taken over says that this control plane is the one to write there.
     """
     changes = dict(changes)
@@ -151,7 +152,9 @@ async def change_server(
     if "rest_address" in changes:
         changes["rest_address"] = _rest_address(changes["rest_address"])
     async with db.begin() as s:
-        after = replace(await store.server(s, *key), **changes)
+        before = await store.server(s, *key)
+        flags = replace(before.flags, **changes.get("flags", {}))
+        after = replace(before, **{**changes, "flags": flags})
         taken = bool(changes.get("taken_over"))
         if taken:
             after = replace(after, taken_over_at=event.at)

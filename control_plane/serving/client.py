@@ -369,6 +369,11 @@ def _silence(error: grpc.aio.AioRpcError) -> Transient:
     return kind(text, grpc_code=code)
 
 
+def no_thread(error: Transient) -> bool:
+    """Whether a call found the server's thread pool exhausted."""
+    return error.details.get("grpc_code") == "RESOURCE_EXHAUSTED"
+
+
 def _version_status(entry: Any) -> VersionStatus:
     return VersionStatus(State(entry.state), entry.status.error_code, entry.status.error_message)
 

@@ -30,6 +30,7 @@ class Page:
 
     status: int
     content: bytes
+    date: str = ""  # the answer's `Date`, by the clock of who answered
 
     @property
     def good(self) -> bool:
@@ -51,7 +52,8 @@ async def fetch(url: str, timeout_s: float, body: Mapping[str, Any] | None = Non
             httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client,
             client.stream(method, url, json=body) as answer,
         ):
-            return Page(answer.status_code, await _content(url, answer))
+            content = await _content(url, answer)
+            return Page(answer.status_code, content, answer.headers.get("date", ""))
     except (TimeoutError, httpx.TimeoutException):
         raise DeadlineExpired(f"{url} gave no answer within {timeout_s:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -18,14 +18,15 @@ from control_plane.store.database import Session
 from control_plane.store.tables import CounterRow, EventRow
 
 _COUNTER = "journal"
+_RECENT = 50_000  # records in which what a server did lately is looked for
 _TAKEN = (
     update(rows.table_of(CounterRow))
     .where(CounterRow.name == _COUNTER)
     .values(value=CounterRow.value + bindparam("more"))
     .returning(CounterRow.value)
 )
-_INSERTED = insert(rows.table_of(EventRow))
 _TAKEN_AND_TOLD = _TAKEN.returning(notices.sent("told"))
+_INSERTED = insert(rows.table_of(EventRow))
 
 
 async def append(s: Session, *events: Event) -> tuple[Event, ...]:
@@ -42,7 +43,6 @@ async def append(s: Session, *events: Event) -> tuple[Event, ...]:
     return numbered
 
 
-async def events(
 async def _took(s: Session, events: Collection[Event]) -> Any:
     more = {"more": len(events)}
     if not notices.heard_by_others(s):
@@ -51,6 +51,7 @@ async def _took(s: Session, events: Collection[Event]) -> Any:
     return await s.execute(_TAKEN_AND_TOLD, more | {"told": told})
 
 
+async def events(
     s: Session, after: int, limit: int, *, fleet: str = "", model: str = "", kind: str = ""
 ) -> tuple[Event, ...]:
     """Return events with a number above `after`, in order; "" stands for any."""
@@ -91,9 +92,27 @@ async def of_fleet(
     return await _events(s, statement)
 
 
+async def of_server(
+    s: Session, fleet: str, server: str, kinds: Collection[EventKind], limit: int
+) -> tuple[Event, ...]:
+    """Return the newest events of these kinds about a server, in order; no very old ones."""
+    statement = rows.columns_of(EventRow).where(
+        EventRow.fleet == fleet,
+        EventRow.server == server,
+        EventRow.kind.in_([str(one) for one in kinds]),
+        EventRow.seq > await last_seq(s) - _RECENT,
+    )
+    found = await rows.all_of(s, statement.order_by(EventRow.seq.desc()).limit(limit))
+    return tuple(_event(one) for one in reversed(found))
+
+
 async def _events(s: Session, statement: Any) -> tuple[Event, ...]:
     found = await rows.all_of(s, statement.order_by(EventRow.seq))
-    return tuple(Event(**{**one, "kind": EventKind(one["kind"])}) for one in found)
+    return tuple(_event(one) for one in found)
+
+
+def _event(row: Any) -> Event:
+    return Event(**{**row, "kind": EventKind(row["kind"])})
 
 
 async def last_seq(s: Session) -> int:

@@ -46,6 +46,7 @@ FLEET = "default"
 ASK_S = 5.0
 FAST = Options(observe_interval_s=0.3, sweep_s=3.0, resync_s=1.0, holder="stage")
 FLAGS: Mapping[str, object] = {"file_system_poll_wait_seconds": 1, "max_num_load_retries": 0}
+NO_FLAGS: Mapping[str, object] = {}
 TOLD = ServerFlags(max_num_load_retries=0, load_retry_interval_micros=0)
 _ids = itertools.count(1)
 
@@ -80,9 +81,15 @@ class DevServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def config_file(self) -> Path:
+        """What it starts from; empty unless a story writes something else there."""
+        return self.folder / f"{self.name}.config"
+
     def start(self) -> None:
-        file = self.folder / f"{self.name}.config"
-        file.write_text("model_config_list {}")
+        file = self.config_file
+        if not file.exists():
+            file.write_text("model_config_list {}")
         given = {"port": self.port, "model_config_file": file} | dict(FLAGS) | self.flags
         argv = [f"--{name}={value}" for name, value in given.items()]
         without = [] if self.predicts else ["--no_predict"]
@@ -156,19 +163,28 @@ class Stage:
         await catalog.scan(self.db, name, actor="test", now=now(), commit=nothing_more)
 
     async def server(
-        self, name: str, *, take_over: bool = True, predicts: bool = False
+        self,
+        name: str,
+        *,
+        take_over: bool = True,
+        predicts: bool = False,
+        flags: Mapping[str, object] = NO_FLAGS,
+        told: ServerFlags = TOLD,
     ) -> DevServer:
-        """Start a server and register it."""
-        made = self.servers[name] = DevServer(name, self.home, {}, predicts)
+        """Start a server with these flags besides the usual, and register it as told."""
+        made = self.servers[name] = DevServer(name, self.home, dict(flags), predicts)
         made.start()
-        await self.register(name, take_over=take_over)
+        await self.register(name, take_over=take_over, told=told)
         self.clients[name] = GrpcModelServer(made.address)
         return made
 
-    async def register(self, name: str, *, take_over: bool = True) -> None:
-        """Register a server that runs."""
-        address = self.servers[name].address
-        request = ServerRequest(address, name, take_over=take_over, flags=TOLD)
+    async def register(
+        self, name: str, *, take_over: bool = True, told: ServerFlags = TOLD
+    ) -> None:
+        """Register a server that runs, with its REST port if it has one."""
+        made = self.servers[name]
+        rest = f"127.0.0.1:{port}" if (port := made.flags.get("rest_api_port")) else ""
+        request = ServerRequest(made.address, name, rest, take_over=take_over, flags=told)
         await fleets.add_server(
             self.db, FLEET, request, actor="test", now=now(), commit=nothing_more
         )

@@ -1,0 +1,18 @@
+"""Calls of the API about fleets and servers as they are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_plane.client.answers import Server
+from control_plane.client.call import Call, path_of
+
+
+def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
+    """Say how the servers of a fleet, or one of them, were started, and what to change."""
+    parts = ("fleets", fleet, "servers", server) if server else ("fleets", fleet)
+    return Call("GET", path_of(*parts, "doctor"))
+
+
+def change_server(fleet: str, name: str, changes: Mapping[str, Any]) -> Call[Server]:
+    """Change a server; what is null is forgotten, what is left out stays."""
+    return Call("PATCH", path_of("fleets", fleet, "servers", name), body=changes)
