@@ -1,7 +1,7 @@
 """Turns what a fleet should serve at one moment into what each of its servers is given to do."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from control_plane.domain.assignment import LOAD_ESTIMATE_S, Assignment, Traits, Want
 from control_plane.domain.fleet import Fleet, Server, ServerFlags
@@ -29,6 +29,34 @@ class Goal:
     targets: Mapping[str, StepTarget]  # what all servers should serve
     live: tuple[Journey, ...]
     base_paths: Mapping[str, str]  # as the servers see them
+    _wants: list[Mapping[str, Want]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    @property
+    def wants(self) -> Mapping[str, Want]:
+        """What most of its servers are given: made once, and the same object for all of them."""
+        if not self._wants:
+            self._wants.append(self.wanted(self.targets))
+        return self._wants[0]
+
+    def wanted(self, targets: Mapping[str, StepTarget]) -> dict[str, Want]:
+        """Return these targets as a server is given them."""
+        by_model = {model: one for model, one in self._rollouts() if model in targets}
+        return {
+            model: Want(
+                base_path=self.base_paths[model],
+                versions=target.versions,
+                labels=target.labels,
+                urgent=target.urgent,
+                moving=_moving(by_model.get(model)),
+                group=_group(by_model.get(model)),
+            )
+            for model, target in targets.items()
+        }
+
+    def _rollouts(self) -> Iterator[tuple[str, Rollout]]:
+        return ((model, one) for one, _, _ in self.live for model in one.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +92,7 @@ def _itinerary(rollout: Rollout, servers: tuple[str, ...]) -> Iterator[Rollout]:
 
 def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> Assignment:
     """Return all that a server should serve, and what may be done to bring it there."""
-    by_model = {model: one for one, _, _ in goal.live for model in one.models}
-    models = {
-        model: Want(
-            base_path=goal.base_paths[model],
-            versions=target.versions,
-            labels=target.labels,
-            urgent=target.urgent,
-            moving=_moving(by_model.get(model)),
-            group=_group(by_model.get(model)),
-            elsewhere=elsewhere.get(model, frozenset()),
-        )
-        for model, target in targets_of(server.name, goal.targets, goal.live).items()
-    }
+    models = _wants(goal, targets_of(server.name, goal.targets, goal.live), elsewhere)
     return Assignment(
         models=models,
         owner=owner,
@@ -86,6 +102,20 @@ def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> As
         may_empty=goal.fleet.head > 0 and not models,
         traits=traits_of(server.flags, opaque=goal.fleet.storage == "opaque"),
     )
+
+
+def _wants(
+    goal: Goal, targets: Mapping[str, StepTarget], elsewhere: Elsewhere
+) -> Mapping[str, Want]:
+    """What all are given, but for what this server got before others and what it failed to load."""
+    own = {name: one for name, one in targets.items() if goal.targets.get(name) is not one}
+    wants = {**goal.wants, **goal.wanted(own)} if own else goal.wants
+    failed = {
+        name: replace(wants[name], elsewhere=versions)
+        for name, versions in elsewhere.items()
+        if name in wants
+    }
+    return {**wants, **failed} if failed else wants
 
 
 def owner_label(installation: str, fleet: str) -> str:

@@ -1,13 +1,15 @@
 """What the planner sees of each model on a server; models that are right need no view."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.model_plan import ACTIVE, Ground, View
-from control_plane.domain.observed import Instant, Observed, Presence
+from control_plane.domain.observed import Instant, Observed, Presence, VersionSeen
 from control_plane.domain.state import ModelConfig, State
 
 Storage = Mapping[str, Presence]
+_LOADING, _AVAILABLE, _END = State.LOADING, State.AVAILABLE, State.END  # asked 10,000 times a pass
+_NOTHING: Mapping[int, VersionSeen] = {}
 
 
 def steady_models(assignment: Assignment, observed: Observed) -> dict[str, ModelConfig]:
@@ -15,21 +17,27 @@ def steady_models(assignment: Assignment, observed: Observed) -> dict[str, Model
     verified = observed.verified
     if verified is None or verified.marker is None or observed.marker_gone:
         return {}
-    found = {}
-    for name, held in verified.config.models.items():
-        want, seen = assignment.models.get(name), observed.models.get(name, {})
-        if (
-            want is not None
-            and (held.versions, held.base_path) == (want.versions, want.base_path)
-            and held.labels == want.labels
-            and all(version in seen for version in held.versions)
-            and all(
-                one.state is (State.AVAILABLE if version in held.versions else State.END)
-                for version, one in seen.items()
-            )
-        ):
-            found[name] = held
-    return found
+    wanted, models = assignment.models, observed.models
+    return {
+        name: held
+        for name, held in verified.config.models.items()
+        if (want := wanted.get(name)) is not None
+        and held.versions == want.versions
+        and held.labels == want.labels
+        and held.base_path == want.base_path
+        and _settled(held.versions, models.get(name, _NOTHING))
+    }
+
+
+def _settled(versions: frozenset[int], seen: Mapping[int, VersionSeen]) -> bool:
+    """Whether these are AVAILABLE and all others END."""
+    there = 0
+    for version, one in seen.items():
+        if one.state is _AVAILABLE and version in versions:
+            there += 1
+        elif one.state is not _END or version in versions:
+            return False
+    return there == len(versions)
 
 
 def views_of(
@@ -41,7 +49,16 @@ def views_of(
 ) -> dict[str, View]:
     """Return a view of every model that is wanted, held or known there, but for steady ones."""
     held = _config(assignment, observed)
-    ground = _ground(assignment, observed, _gone(held, storage), now)
+    names = {*assignment.models, *observed.models, *held}.difference(steady)
+    ground = Ground(
+        now=now,
+        traits=assignment.traits,
+        loading=_loads(observed, names),
+        missing=_gone(held, storage) if storage else "",
+        reserved=_reserved(assignment),
+        sent_at=observed.verified.at if observed.verified else 0.0,
+        claimed=observed.verified is not None,
+    )
     verified = observed.verified
     marked = verified is not None and not observed.marker_gone
     marked = marked and (not held or (verified is not None and verified.marker is not None))
@@ -60,7 +77,7 @@ def views_of(
             dropped=observed.dropped.get(name, {}),
             failures=observed.failures.get(name, {}),
         )
-        for name in sorted({*assignment.models, *observed.models, *held} - set(steady))
+        for name in sorted(names)
     }
 
 
@@ -72,27 +89,29 @@ def _config(assignment: Assignment, observed: Observed) -> Mapping[str, ModelCon
     return {name: one for name, one in seen if one}
 
 
-def _gone(held: Mapping[str, ModelConfig], storage: Storage | None) -> str:
+def _gone(held: Mapping[str, ModelConfig], storage: Storage) -> str:
     """The first base path of the running config that does not exist; "" if none is known of."""
     gone = (
         held[name].base_path
         for name in sorted(held)
-        if storage and name in storage and storage[name].base_path is False
+        if name in storage and storage[name].base_path is False
     )
     return next(gone, "")
 
 
-def _ground(assignment: Assignment, observed: Observed, gone: str, now: Instant) -> Ground:
-    moving = (n for n, want in sorted(assignment.models.items()) if want.moving or want.urgent)
-    return Ground(
-        now=now,
-        traits=assignment.traits,
-        loading=any(one.state is State.LOADING for one in observed.statuses()),
-        missing=gone,
-        reserved=next(moving, ""),
-        sent_at=observed.verified.at if observed.verified else 0.0,
-        claimed=observed.verified is not None,
+def _loads(observed: Observed, names: Iterable[str]) -> bool:
+    """Whether something is LOADING; these are all the models of which something may be."""
+    return any(
+        one.state is _LOADING
+        for name in names
+        for one in observed.models.get(name, _NOTHING).values()
     )
+
+
+def _reserved(assignment: Assignment) -> str:
+    """The first model whose rollout stands between load and verify."""
+    models = assignment.models.items()
+    return min((name for name, want in models if want.moving or want.urgent), default="")
 
 
 def _labels(observed: Observed, name: str) -> Mapping[str, int]:
