@@ -16,7 +16,7 @@ from control_plane.domain.events import Event, EventKind
 from control_plane.domain.gate import Ruling, Verdict
 from control_plane.domain.hook import Stand
 from control_plane.domain.moments import held
-from control_plane.domain.reach import Count, Facts, Reach, ServerFact
+from control_plane.domain.reach import Count, Facts, Reach, ServerFact, given_up
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout, Step, StepName
 from control_plane.domain.steps import (
@@ -66,8 +66,9 @@ def advance(rollout: Rollout, facts: Facts, now: datetime) -> Transition:
     step = rollout.step
     if step is None or not step.begun:
         return _onward(rollout, facts, now)
+    facts = given_up(rollout, step, facts, now)
     count = Count.of(rollout, step, facts)
-    seen = _witnessed(rollout, step, count)
+    seen = _witnessed(rollout, step, count, now)
     if rollout.kind is Kind.ROLLBACK:
         return _advance_rollback(seen, count, facts, now)
     if step.name is StepName.RETIRE:
@@ -197,7 +198,8 @@ def _halt(rollout: Rollout, why: str) -> Transition:
 def _wait(rollout: Rollout, count: Count, verdict: Verdict | None = None) -> Transition:
     step = rollout.step
     doing = DOING[step.name] if step else ""
-    stuck = count.at(Reach.UNREACHABLE, Reach.BLOCKED) and not count.at(Reach.MOVING)
+    still = (Reach.UNREACHABLE, Reach.BLOCKED, Reach.LACKING)
+    stuck = count.at(*still) and not count.at(Reach.MOVING)
     sentence = count.sentence(doing)
     if verdict is not None and verdict.ruling is Ruling.HOLD:
         stuck = stuck or (step is not None and step.name in (StepName.GATE, StepName.APPROVE))
@@ -207,13 +209,13 @@ def _wait(rollout: Rollout, count: Count, verdict: Verdict | None = None) -> Tra
     return Transition(replace(rollout, phase=phase, sentence=sentence))
 
 
-def _witnessed(rollout: Rollout, step: Step, count: Count) -> Rollout:
+def _witnessed(rollout: Rollout, step: Step, count: Count, now: datetime) -> Rollout:
     """Write down what changed of each server's reach; words alone are no change."""
     if step.name in STILL:
         return rollout  # their evidence is of another kind, and no server has to move
     news = {
         name: {"reach": str(fact.reach), "reached": fact.reach is Reach.REACHED,
-               "sentence": fact.sentence, "error": fact.error}
+               "sentence": fact.sentence, "error": fact.error, "at": now.isoformat()}
         for name, fact in count.facts.items()
         if step.evidence.get(name, {}).get("reach") != fact.reach
     }  # fmt: skip

@@ -2,11 +2,16 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 from control_plane.domain.gate import Verdict
 from control_plane.domain.hook import HookFact, Moment
-from control_plane.domain.rollout import Rollout, Step
+from control_plane.domain.revision import Kind
+from control_plane.domain.rollout import Rollout, Step, StepName
+
+FILES_GRACE_S: Final = 30.0  # files that are still being copied may arrive for so long
 
 
 class Reach(enum.StrEnum):
@@ -15,6 +20,7 @@ class Reach(enum.StrEnum):
     REACHED = "reached"  # observed there, all models of the rollout
     MOVING = "moving"  # on its way, or not looked at yet
     FAILED = "failed"  # a wanted version failed to load, or cannot answer, and is not tried again
+    LACKING = "lacking"  # storage does not show the files; given up after `FILES_GRACE_S`
     BLOCKED = "blocked"  # reachable, but something that a person must remove is in the way
     UNREACHABLE = "unreachable"
 
@@ -88,3 +94,29 @@ class Count:
         told = "; ".join(f"{name}: {self.facts[name].sentence}" for name in self.waited_for[:3])
         rest = f"; and {len(self.waited_for) - 3} more" if len(self.waited_for) > 3 else ""
         return told + rest
+
+
+def given_up(rollout: Rollout, step: Step, facts: Facts, now: datetime) -> Facts:
+    """Count servers whose files did not come in time as failed, while versions are being loaded."""
+    if step.name is not StepName.LOAD and rollout.kind is not Kind.ROLLBACK:
+        return facts
+    servers = {
+        name: _failed(fact) if _too_long(step, name, fact, now) else fact
+        for name, fact in facts.servers.items()
+    }
+    return replace(facts, servers=servers)
+
+
+def _failed(fact: ServerFact) -> ServerFact:
+    why = f"{fact.sentence}; not there within {FILES_GRACE_S:.0f} s"
+    return replace(fact, reach=Reach.FAILED, sentence=why)
+
+
+def _too_long(step: Step, name: str, fact: ServerFact, now: datetime) -> bool:
+    seen = step.evidence.get(name)
+    if fact.reach is not Reach.LACKING or seen is None:
+        return False
+    if seen["reach"] == Reach.FAILED:
+        return True
+    since = datetime.fromisoformat(seen["at"]) if seen["reach"] == Reach.LACKING else now
+    return now >= since + timedelta(seconds=FILES_GRACE_S)

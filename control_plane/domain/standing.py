@@ -16,6 +16,7 @@ from control_plane.domain.steps import State, StepTarget
 Asked: TypeAlias = tuple[str, int]  # model and version
 NOT_LOOKED = ServerFact(Reach.MOVING, "not looked at yet")
 _FINAL = (Cause.LOAD_FAILED, Cause.FILES_BROKEN, Cause.UNABLE)
+_LACKING = (Cause.FILES_MISSING, Cause.BASE_PATH_MISSING)
 _NO_ANSWER = (Ability.UNABLE, Ability.RETRY)
 
 
@@ -112,7 +113,7 @@ def fact(rollout: Rollout, key: str, at: Standpoint | None) -> ServerFact:
     return _worst(_of_model(rollout, name, at) for name in rollout.models)
 
 
-_ORDER = (Reach.FAILED, Reach.BLOCKED, Reach.MOVING, Reach.REACHED)
+_ORDER = (Reach.FAILED, Reach.LACKING, Reach.BLOCKED, Reach.MOVING, Reach.REACHED)
 
 
 def _worst(facts: Iterable[ServerFact]) -> ServerFact:
@@ -125,6 +126,8 @@ def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
         return _proof(name, at)
     if not isinstance(action, Blocked):
         return ServerFact(Reach.MOVING, _words(action))
+    if action.cause in _LACKING:
+        return ServerFact(Reach.LACKING, action.why)
     if action.cause not in _FINAL:
         return ServerFact(Reach.BLOCKED, action.why)
     if action.cause is Cause.FILES_BROKEN:

@@ -30,12 +30,13 @@ from control_plane.domain.steps import (
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LATE = NOW + timedelta(hours=1)
+LATER, LATE = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
 
 REACHED = ServerFact(Reach.REACHED, "there")
 MOVING = ServerFact(Reach.MOVING, "loading version 2")
 FAILED = ServerFact(Reach.FAILED, "version 2 failed to load", "Data loss: not an sstable")
 BLOCKED = ServerFact(Reach.BLOCKED, "the base path is missing")
+LACKING = ServerFact(Reach.LACKING, "m 2: variables.index is missing")
 AWAY = ServerFact(Reach.UNREACHABLE, "does not answer")
 
 
@@ -162,6 +163,42 @@ def test_the_deadline_before_labels_moved_is_a_failure() -> None:
     assert "b" in over.rollout.sentence
 
 
+def test_files_that_do_not_come_soon_fail_the_rollout_and_are_named() -> None:
+    waiting = go(a_rollout(), a=REACHED, b=MOVING).rollout
+    lacks = go(waiting, LATER, a=REACHED, b=LACKING).rollout
+    assert lacks.phase is Phase.WAITING
+    assert go(lacks, LATER + timedelta(seconds=29), a=REACHED, b=LACKING).rollout == lacks
+    over = go(lacks, LATER + timedelta(seconds=30), a=REACHED, b=LACKING).rollout
+    assert over.phase is Phase.FAILED
+    assert over.sentence == "b: m 2: variables.index is missing; not there within 30 s"
+
+
+def test_files_that_come_in_time_are_loaded() -> None:
+    lacks = go(a_rollout(), a=REACHED, b=LACKING).rollout
+    loading = go(lacks, LATER, a=REACHED, b=MOVING).rollout
+    again = go(loading, LATER, a=REACHED, b=LACKING).rollout
+    assert go(again, LATER + timedelta(seconds=29), a=REACHED, b=LACKING).rollout.phase.live
+
+
+def test_a_rollback_to_files_that_are_gone_everywhere_fails_soon() -> None:
+    rollout = a_rollout(Kind.ROLLBACK)
+    lacks = go(rollout, a=LACKING, b=LACKING).rollout
+    mixed = go(lacks, NOW + timedelta(seconds=40), a=LACKING, b=MOVING).rollout
+    assert mixed.phase.live
+    lacks = go(mixed, NOW + timedelta(seconds=40), a=LACKING, b=LACKING).rollout
+    assert lacks.phase.live
+    over = go(lacks, NOW + timedelta(seconds=70), a=LACKING, b=LACKING).rollout
+    assert (over.phase, over.sentence) == (
+        Phase.FAILED,
+        "a: m 2: variables.index is missing; not there within 30 s",
+    )
+
+
+def test_missing_files_after_labels_moved_are_waited_for_until_the_deadline() -> None:
+    lacks = go(at_step(StepName.PROMOTE), a=REACHED, b=LACKING).rollout
+    assert go(lacks, LATER + timedelta(minutes=5), a=REACHED, b=LACKING).rollout == lacks
+
+
 def test_the_deadline_after_labels_moved_rolls_back() -> None:
     over = go(at_step(StepName.PROMOTE), LATE, a=REACHED, b=AWAY)
     assert (over.rollout.phase, over.revert) == (Phase.ROLLED_BACK, True)
@@ -196,7 +233,7 @@ def test_a_rollback_has_no_step_of_loading_alone() -> None:
     assert step_name(a_rollout(Kind.ROLLBACK)) is StepName.PROMOTE
 
 
-@pytest.mark.parametrize("fact", [AWAY, BLOCKED, FAILED])
+@pytest.mark.parametrize("fact", [AWAY, BLOCKED, LACKING, FAILED])
 def test_a_rollback_goes_on_without_servers_that_cannot_follow(fact: ServerFact) -> None:
     rollout = go(a_rollout(Kind.ROLLBACK), a=REACHED, b=fact).rollout
     assert step_name(rollout) is StepName.RETIRE

@@ -73,8 +73,15 @@ def test_a_failed_load_is_told_in_the_servers_words() -> None:
 
 
 def test_what_a_person_can_mend_does_not_fail_a_rollout() -> None:
-    at = standing(blocked(Cause.FILES_MISSING), {1: UP})
+    at = standing(blocked(Cause.POSTPONED), {1: UP})
     assert fact(rollout(StepName.LOAD), "r:0", at).reach is Reach.BLOCKED
+
+
+def test_files_that_are_not_there_are_told_from_what_only_a_person_can_mend() -> None:
+    for cause in (Cause.FILES_MISSING, Cause.BASE_PATH_MISSING):
+        at = standing(blocked(cause), {1: UP})
+        found = fact(rollout(StepName.LOAD), "r:0", at)
+        assert (found.reach, found.sentence) == (Reach.LACKING, "why")
 
 
 def test_an_unreachable_server_is_that_and_nothing_else() -> None:
