@@ -234,7 +234,6 @@ def _loop_options(settings: Settings) -> Options:
         observe_interval_s=settings.observe_interval_s,
         sweep_s=settings.sweep_s,
         hook_commands_file=settings.hook_commands_file,
-        request_sets=settings.request_sets,
         holder=holder,
     )
 

@@ -72,10 +72,6 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="JSON file, ours alone, of the commands that hooks may run, by name."),
     ] = None
-    request_sets: Annotated[
-        Path | None,
-        Field(description="Folder of recorded requests, `NAME.tfrecord`, that replay gates name."),
-    ] = None
     api_docs: Annotated[
         bool, Field(description="Serve the interactive API documentation at `/docs`.")
     ] = False

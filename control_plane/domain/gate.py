@@ -64,7 +64,8 @@ class Replay:
     records: int = MOST_RECORDS
     tolerance: Tolerance = Tolerance(max_abs=_ALIKE)
     models: Mapping[str, Tolerance] = field(default_factory=dict)  # where a model has its own
-    request_set: str = ""  # its name; "": the warm-up file of the new version, or the current one
+    request_set: str = ""  # "": the model's newest, else the new or the current warm-up file
+    required: bool = True  # whether it fails where there are no requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def _replay(fields: Fields) -> Replay:
         tolerance=_tolerance(fields.within("tolerance", _TOLERANCE)),
         models={one: _tolerance(named.within(one, _TOLERANCE)) for one in named.document},
         request_set=_request_set(fields),
+        required=fields.flag("required", default=True),
     )
 
 
@@ -245,7 +247,7 @@ _METRICS: Final = (
 )  # fmt: skip
 _Parse: TypeAlias = Callable[[Fields], Gate]
 _KINDS: Final[Mapping[str, tuple[tuple[str, ...], _Parse]]] = {
-    "replay": (("records", "tolerance", "models", "request_set"), _replay),
+    "replay": (("records", "tolerance", "models", "request_set", "required"), _replay),
     "probe": (("min_requests", "max_failures", "p99_ms", "per_s"), _probe),
     "metrics": (_METRICS, _metrics),
     "http": (("url", "timeout_s"), _http),

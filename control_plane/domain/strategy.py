@@ -118,8 +118,16 @@ CANARY: Final = Named(
     "canary",
     0,
     Strategy(
-        (Load(), Canary(), Bake(BAKE_S), Promote(), Retire()),
-        "the label canary first, a minute later the label itself",
+        (
+            Load(),
+            Canary(),
+            Bake(BAKE_S),
+            GateSpec("replay", "replay", {"required": False}),
+            Promote(),
+            Retire(),
+        ),
+        "the label canary first; a minute later, when both versions answer recorded requests"
+        " alike, the label itself",
     ),
 )
 BUILT_IN: Final[Mapping[str, Named]] = {one.name: one for one in (DIRECT, CANARY)}

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -47,9 +46,8 @@ class _Judged:
 class Gates:
     """The gates of all live rollouts."""
 
-    def __init__(self, world: World, request_sets: Path | None = None) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._sets = request_sets
         self._judged: dict[str, _Judged] = {}  # by rollout
         self._probers: dict[str, Prober] = {}
 
@@ -73,6 +71,8 @@ class Gates:
             known.task = asyncio.create_task(self._judge(known, step))
         known.live = live
         self._check(id_, known)
+        return known.verdict
+
     def forget(self, fleet: str) -> None:
         """Let go of rollouts that have ended, or are not ours any more."""
         desired = self._world.desired.known(fleet)
@@ -82,8 +82,6 @@ class Gates:
         for id_, prober in list(self._probers.items()):
             if prober.task.done():
                 del self._probers[id_]
-
-        return known.verdict
 
     async def close(self) -> None:
         """Stop judging and probing."""
@@ -121,7 +119,7 @@ class Gates:
     def _judge_of(self, gate: Gate, live: Live) -> Judge:
         match gate:
             case Replay():
-                return Replaying(self._world, gate, self._sets)
+                return Replaying(self._world, gate)
             case Metrics():
                 return Measuring(self._world, gate)
             case Http():

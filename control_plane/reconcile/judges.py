@@ -2,24 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from control_plane.domain import replay, series
-from control_plane.domain.errors import ArtifactMissing, ServerUnreachable
+from control_plane.domain.errors import NotFound, ServerUnreachable
 from control_plane.domain.gate import Http, Metrics, Replay, Ruling, Verdict
 from control_plane.domain.replay import Summary
 from control_plane.domain.rollout import StepName
 from control_plane.domain.series import Increase, Reading, Watched
 from control_plane.reconcile import recordings
 from control_plane.reconcile.assignments import Live
+from control_plane.reconcile.recordings import ANSWER_S, Found
 from control_plane.reconcile.world import World
 from control_plane.serving.replay import Asker, Pair, replayed
 from control_plane.serving.scrape import asked_verdict, scrape
-from control_plane.serving.warmup import WARM_UP, Recorded
 
 Judge: TypeAlias = Callable[[Live], Awaitable[Verdict]]
-ANSWER_S = 10.0  # for one record
 _AT_ONCE = 8  # servers scraped at a time
 _NOTHING_MOVES = "no label moves from one version to another: there is nothing to compare"
 
@@ -27,45 +25,53 @@ _NOTHING_MOVES = "no label moves from one version to another: there is nothing t
 class Replaying:
     """Replays recorded requests on a server that has both versions."""
 
-    def __init__(self, world: World, gate: Replay, request_sets: Path | None) -> None:
+    def __init__(self, world: World, gate: Replay) -> None:
         self._world = world
         self._gate = gate
-        self._sets = request_sets
+        self._found: dict[str, Found] = {}  # by model: they do not change
 
     async def __call__(self, live: Live) -> Verdict:
         """Rule on every model whose label moves; one that fails fails all."""
         pairs = recordings.pairs(live)
         if not pairs:
             return Verdict(Ruling.PASS, _NOTHING_MOVES)
+        if not self._gate.required and not any(one.servers for one in live.rollout.steps):
+            return self._nothing("no server is taken over")
         verdicts = {one.model: await self._model(live.rollout.fleet, one) for one in pairs}
         return together(verdicts)
 
     async def _model(self, fleet: str, pair: Pair) -> Verdict:
-        recorded = await self._recorded(fleet, pair)
-        if not recorded:
-            text = f"neither version {pair.new} nor {pair.current} of {pair.model} has {WARM_UP}"
-            return Verdict(Ruling.FAIL, f"nothing to replay: {text}")
+        try:
+            found = await self._requests(fleet, pair)
+        except NotFound as error:
+            found = Found(why=error.message)
+        if not found.requests:
+            return self._nothing(found.why)
         it = recordings.holder(self._world, fleet, pair)
         if it is None:
-            text = f"no server has versions {pair.current} and {pair.new} of {pair.model} loaded"
-            return Verdict(Ruling.HOLD, text)
+            return Verdict(Ruling.HOLD, recordings.lacking(pair))
         started_at = it.observed.restarted_at
         async with Asker(it.server.address) as asker:
-            summary = await replayed(asker, pair, recorded, ANSWER_S)
+            summary = await replayed(asker, pair, found.requests, ANSWER_S)
         if _unloaded(summary) or it.observed.restarted_at != started_at:
             raise ServerUnreachable(f"{it.server.name} lost a version during the replay")
         tolerance = self._gate.models.get(pair.model, self._gate.tolerance)
         verdict = replay.rule(summary, tolerance)
         where = {"server": it.server.name, "current": pair.current, "new": pair.new}
+        where["requests"] = dict(found.source)
         return Verdict(verdict.ruling, verdict.sentence, {**where, **verdict.evidence})
 
-    async def _recorded(self, fleet: str, pair: Pair) -> tuple[Recorded, ...]:
+    async def _requests(self, fleet: str, pair: Pair) -> Found:
         most, name = self._gate.records, self._gate.request_set
-        if not name:
-            return tuple(await recordings.recorded(self._world, fleet, pair, most))
-        if self._sets is None:
-            raise ArtifactMissing(f"there is no request set {name}: no folder for them is set")
-        return tuple(await recordings.of_set(self._sets, name, most))
+        if pair.model not in self._found:
+            found = await recordings.found(self._world, fleet, pair, name, most)
+            self._found[pair.model] = found
+        return self._found[pair.model]
+
+    def _nothing(self, why: str) -> Verdict:
+        if self._gate.required:
+            return Verdict(Ruling.FAIL, f"nothing to replay: {why}")
+        return Verdict(Ruling.PASS, f"nothing could be compared: {why}")
 
 
 def _unloaded(summary: Summary) -> bool:

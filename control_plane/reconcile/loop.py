@@ -103,8 +103,7 @@ class Reconciler:
         commands_file = self._options.hook_commands_file
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
-        self._gates = gates = Gates(self._world, self._options.request_sets)
-        self._world.gates = gates
+        self._gates = gates = self._world.gates = Gates(self._world)
         self._led = LedFleets(self._world, self._queue, self._connect, gates.forget)
         await self._led.keep()
         self._queue.nudge(_FLEETS)
@@ -150,6 +149,10 @@ class Reconciler:
         """Say by part how the loop is; a text that does not begin with "ok" is a fault."""
         known = self._world.leadership.health() if self._world else "not started"
         return {"leases": known}
+
+    def started(self) -> bool:
+        """Whether it was ever known who leads which fleet."""
+        return self._world is not None and self._world.leadership.known
 
     def turns(self) -> bool:
         """Whether the loop still comes round, whatever the database does."""

@@ -16,6 +16,7 @@ from control_plane.domain.probing import Probed
 from control_plane.domain.replay import percentile
 from control_plane.reconcile import recordings
 from control_plane.reconcile.assignments import Live
+from control_plane.reconcile.recordings import Found
 from control_plane.reconcile.world import Tracked, World
 from control_plane.serving import stubs, wire
 from control_plane.serving.replay import Asker, Heard, Pair
@@ -189,11 +190,11 @@ class Prober:
 
     async def _made(self, it: Tracked, pair: Pair) -> Any:
         try:
-            found = await recordings.recorded(self._world, self._fleet, pair, 1)
+            found = await recordings.found(self._world, self._fleet, pair, "", 1)
         except ControlPlaneError:
-            found = ()  # a broken file is for the replay to tell
-        if found:
-            return stubs.PredictRequest.FromString(found[0].request)
+            found = Found()  # a broken file is for the replay to tell
+        if found.requests:
+            return stubs.PredictRequest.FromString(found.requests[0].request)
         _, signatures = await it.client.metadata(pair.model, at=pair.new, timeout_s=TIMEOUT_S)
         name = next(iter(sorted(signatures, key=lambda one: (one != "serving_default", one))), None)
         return None if name is None else wire.sample_request(name, signatures[name])

@@ -37,9 +37,8 @@ class Options:
     ask_timeout_s: float = 10.0  # for the one real request to a new version
     flush_s: float = 10.0  # `last_seen_at` of all servers is written so often
     hook_commands_file: Path | None = None  # declares what hooks may run here; None: nothing
-    request_sets: Path | None = None  # folder of recorded requests that replays may name
-    terms: Terms = field(default_factory=Terms)  # of the leases
     holder: str = ""  # who holds the leases; a name that only one process at a time has
+    terms: Terms = field(default_factory=Terms)  # of the leases
 
 
 class Key(NamedTuple):

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,9 +9,11 @@ import pytest
 
 from control_plane.domain.promotion import PromoteRequest
 from control_plane.domain.rollout import Phase, Rollout, StepName
-from control_plane.domain.strategy import Named
+from control_plane.domain.strategy import CANARY as BUILT_IN
+from control_plane.domain.strategy import GateSpec, Named, spec_json
 from control_plane.domain.strategy_document import parse
-from control_plane.services import promotion
+from control_plane.services import promotion, request_sets
+from control_plane.services.commit import nothing_more
 from control_plane.store import fleets as store
 from control_plane.store import strategies
 from tests.contract.pages import Pages, pages
@@ -42,6 +44,7 @@ class Play:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self.edits = 0
 
     async def start(self) -> None:
         await self.stage.start_loop()
@@ -49,18 +52,20 @@ class Play:
     async def stop(self) -> None:
         await self.stage.stop_loop()
 
-    async def serve(self, model: str, second: str, requests: list[Any]) -> None:
-        """Serve version 1 of a test model; version 2, of another, brings requests along."""
+    async def serve(self, model: str, second: str, requests: Sequence[Any] = ()) -> None:
+        """Serve version 1 of a test model; version 2, of another, may bring requests along."""
         path = await self.stage.model(model, 1, of=model)
         shutil.copytree(MODELS / second, path / "2")
-        write_warm_up(path / "2", tfrecord(predicted(one) for one in requests))
+        if requests:
+            write_warm_up(path / "2", tfrecord(predicted(one) for one in requests))
         await self.stage.scan(model)
         await self.stage.server("a", predicts=True)
         await self.start()
         await self.stage.done(await self.stage.deploy(model, 1, stable=1), 40)
 
     async def promote(self, model: str, *steps: Any) -> Rollout:
-        named = Named("judged", 1, parse({"steps": list(steps)}), now(), "test")
+        self.edits += 1
+        named = Named("judged", self.edits, parse({"steps": list(steps)}), now(), "test")
         async with self.stage.db.begin() as s:
             assert await strategies.add(s, named)
         request = PromoteRequest(version=2, force=True, strategy="judged")
@@ -93,6 +98,7 @@ async def test_a_canary_that_answers_alike_is_promoted_after_its_bake(play: Play
     assert verdict["ruling"] == "pass"
     evidence = verdict["evidence"]["models"]["sentiment"]
     assert (evidence["server"], evidence["current"], evidence["new"]) == ("a", 1, 2)
+    assert evidence["requests"] == {"warm_up_of": 2}
     assert (evidence["answered"], evidence["outputs"]["softmax"]["max_abs"]) == (4, 0.0)
     baked = next(one for one in rollout.steps if one.name is StepName.BAKE)
     assert baked.ended_at is not None
@@ -101,11 +107,20 @@ async def test_a_canary_that_answers_alike_is_promoted_after_its_bake(play: Play
 
 
 async def test_perturbed_weights_are_rolled_back_and_stable_never_moved(play: Play) -> None:
-    await play.serve("sentiment", "perturbed/1", [sentiment(*words) for words in TEXTS])
-    rollout = await play.stage.over(await play.promote("sentiment", *CANARY), 40)
+    await play.serve("sentiment", "perturbed/1")
+    bodies = ({"inputs": {"words": [one], "nwords": [len(one)]}} for one in TEXTS)
+    lines = "\n".join(map(json.dumps, bodies)).encode()
+    golden = ("sentiment", "golden")
+    made = await request_sets.add(
+        play.stage.db, golden, lines, actor="test", now=now(), commit=nothing_more
+    )
+    judged = {"gate": REPLAY["gate"] | {"request_set": "golden"}}
+    steps = [judged if one is REPLAY else one for one in CANARY]
+    rollout = await play.stage.over(await play.promote("sentiment", *steps), 40)
     assert rollout.phase is Phase.ROLLED_BACK
     evidence = verdict_of(rollout, "replay")["evidence"]["models"]["sentiment"]
     assert evidence["worst_record"] == 3
+    assert evidence["requests"] == {"request_set": "golden", "sha256": made.sha256}
     assert "softmax differs by max_abs 0.905 (at most 0.01); worst at record 3" in rollout.sentence
     assert await play.stage.label("a", "sentiment") == Resolved(1)
     reloads = await play.stage.events("server.reloaded")
@@ -121,6 +136,19 @@ async def test_a_broken_warm_up_file_fails_the_gate_with_the_record(play: Play) 
     )
     assert (failed.phase, failed.sentence) == (Phase.FAILED, "record 3: not a TFRecord file")
     assert verdict_of(failed, "replay")["evidence"] == {"record": 3}
+
+
+async def test_where_nothing_was_recorded_only_a_gate_that_requires_it_fails(play: Play) -> None:
+    await play.serve("half_plus_two", "half_plus_two/2")
+    steps = ("load", {"gate": {"kind": "replay"}}, "promote")
+    failed = await play.stage.over(await play.promote("half_plus_two", *steps), 40)
+    assert failed.phase is Phase.FAILED
+    assert failed.sentence.startswith("half_plus_two: nothing to replay: neither version 2 nor 1")
+    (built_in,) = (one for one in BUILT_IN.strategy.steps if isinstance(one, GateSpec))
+    gate = dict([spec_json(built_in)])
+    done = await play.stage.done(await play.promote("half_plus_two", "load", gate, "promote"), 40)
+    told = verdict_of(done, "replay")["sentence"]
+    assert told.startswith("half_plus_two: nothing could be compared: neither version 2 nor 1")
 
 
 async def test_gates_of_every_other_kind_hold_until_they_may_pass(play: Play, web: Pages) -> None:

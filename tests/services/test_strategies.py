@@ -179,7 +179,7 @@ async def test_a_put_that_moves_a_label_follows_the_default_too(world: World) ->
     await world.done(loading)
     moving = await world.deploy({1, 2}, stable=2)
     assert moving.rollout.strategy == "canary"
-    assert names(moving.rollout) == ["load", "bake", "promote", "retire"]
+    assert names(moving.rollout) == ["load", "bake", "gate", "promote", "retire"]
 
 
 async def test_a_label_for_trying_out_is_moved_directly(world: World) -> None:
@@ -217,7 +217,7 @@ async def test_a_dry_run_tells_the_steps_and_changes_nothing(world: World) -> No
     planned = await promotion.promote(world.db, FLEET, "m", request, call)
     assert isinstance(planned, Planned)
     steps = [str(one.name) for one in planned.plan.steps]
-    assert steps == ["load", "canary", "bake", "promote", "retire"]
+    assert steps == ["load", "canary", "bake", "gate", "promote", "retire"]
     assert await world.head() == serving(1, stable=1)
 
 

@@ -39,6 +39,7 @@ def at(text: str) -> datetime:
             {"kind": "replay", "request_set": "golden", "models": {"ranker": {"max_rel": 0.1}}},
             Replay(models={"ranker": Tolerance(max_rel=0.1)}, request_set="golden"),
         ),
+        ({"kind": "replay", "required": False}, Replay(required=False)),
         ({"kind": "probe", "p99_ms": 50}, Probe(p99_ms=50.0)),
         ({"kind": "http", "url": "https://judge/x"}, Http("https://judge/x")),
         (
@@ -84,6 +85,7 @@ def test_a_document_becomes_a_gate(document: dict[str, Any], gate: object) -> No
         ({"kind": "replay", "models": {"m": {"max_abs": "x"}}}, ".models.m.max_abs"),
         ({"kind": "replay", "models": 3}, ".models"),
         ({"kind": "replay", "request_set": "../etc"}, ".request_set"),
+        ({"kind": "replay", "required": "no"}, ".required"),
         ({"kind": "probe", "min_requests": 0}, ".min_requests"),
         ({"kind": "probe", "per_s": 1000}, ".per_s"),
         ({"kind": "http"}, ".url"),

@@ -172,7 +172,10 @@ def test_the_direct_strategy_takes_the_steps_that_a_change_needs() -> None:
 
 
 def test_the_canary_strategy_tries_out_before_it_promotes() -> None:
-    assert names(CANARY.strategy, Kind.PROMOTE) == ["load", "canary", "bake", "promote", "retire"]
+    made = itinerary(CANARY.strategy, Kind.PROMOTE, BEFORE, AFTER)
+    told = [str(one.name) for one in made]
+    assert told == ["load", "canary", "bake", "gate", "promote", "retire"]
+    assert made[3].spec == {"kind": "replay", "name": "replay", "required": False}
 
 
 def test_each_wave_is_a_step_of_its_own() -> None:
