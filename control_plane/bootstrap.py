@@ -5,10 +5,12 @@ Clocks and randomness enter here.
 
 import asyncio
 import ctypes
+import gc
 import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from control_plane.store import files
 from control_plane.store.database import Database
 
 _M_ARENA_MAX = -8  # malloc.h
+_SWITCH_S = 0.001  # a commit that is through waits so long, at most, for a busy event loop
 log = structlog.get_logger()
 
 
@@ -64,6 +67,7 @@ def serve(settings: Settings) -> None:
     """
     telemetry.configure_logging(settings.log_level, settings.log_format)
     _use_one_arena()
+    sys.setswitchinterval(_SWITCH_S)
     uvloop.run(_serve(settings))
 
 
@@ -92,6 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         try:
             while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
                 await asyncio.sleep(0.01)
+            gc.freeze()  # what start-up made lives for ever: no collection need look at it
             log.info("control plane serves", url=_url(listener), auth=settings.auth)
             yield Running(_url(listener), ended)
         finally:

@@ -56,6 +56,9 @@ class Config:
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @property
     def digest(self) -> str:
         """Name of this config: 16 hex digits over its canonical form, markers left out."""

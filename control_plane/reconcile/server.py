@@ -59,7 +59,7 @@ async def reconcile_server(world: World, it: Tracked) -> float:
         desired = await _assign(world, it)
     plan = await _decide(world, it, desired)
     if isinstance(plan.action, Reload) and _may_push(world, it):
-        plan = await _push(world, it, plan.action, desired)
+        plan = await _push(world, it, plan, desired)
     _note(world, it, desired, plan)
     await _record(world, it, plan)
     _tell_rollouts(world, it, desired)
@@ -181,13 +181,15 @@ def _may_push(world: World, it: Tracked) -> bool:
     return world.leadership.may_push(it.server.fleet) and it.observed.looked_at > 0
 
 
-async def _push(world: World, it: Tracked, push: Reload, desired: Desired) -> Plan:
+async def _push(world: World, it: Tracked, plan: Plan, desired: Desired) -> Plan:
     """Commit the intent, send the config, and look at what it did."""
+    push = plan.action
+    assert isinstance(push, Reload)  # noqa: S101 - narrows for mypy
     epoch = world.leadership.epoch(it.server.fleet) or 0
     intent = Intent(push.config, push.marker, push.names_added, world.now(), epoch)
     known = sent(it.observed, intent, _held(it.observed), _wanted(it))
     try:
-        await _write(world, it, known, _planned(world, it), desired.fleet.head)
+        await _write(world, it, known, plan, desired.fleet.head)
     except DesiredMoved:
         world.desired.doubt(it.server.fleet)
         world.nudge(it.key)

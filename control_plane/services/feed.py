@@ -13,7 +13,7 @@ from control_plane.store import journal
 from control_plane.store.database import Database
 
 BUSY_S: Final = 0.1
-BREATH_S: Final = 0.02
+BREATH_S: Final = 0.05
 IDLE_S: Final = 0.5
 
 

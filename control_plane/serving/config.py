@@ -4,6 +4,7 @@ Each entry says `model_platform: "tensorflow"` (an empty one wedges reloads unti
 restarted) and a `specific` policy (any other would change versions without us).
 """
 
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import json_format, text_format
@@ -12,12 +13,14 @@ from control_plane.domain.state import Config, Marker
 from control_plane.serving import stubs
 
 PLATFORM = "tensorflow"
+_KEPT = 64  # a fleet's servers are sent the same config at about the same time
 
 
+@lru_cache(maxsize=_KEPT)
 def config_message(config: Config, marker: Marker | None, owner: str) -> Any:
     """Return the `ModelServerConfig`; the marker's model also carries our two labels.
 
-    `owner` is the whole label that says whose config it is.
+    `owner` is the whole label that says whose config it is. It is shared: leave it as it is.
     """
     entries = [_entry(config, name) for name in sorted(config.models)]
     if marker is not None:
@@ -28,6 +31,7 @@ def config_message(config: Config, marker: Marker | None, owner: str) -> Any:
     return stubs.ModelServerConfig(model_config_list=stubs.ModelConfigList(config=entries))
 
 
+@lru_cache(maxsize=_KEPT)
 def config_text(config: Config, marker: Marker | None, owner: str) -> str:
     """Return the config as text proto, as a server's `--model_config_file` takes it."""
     return str(text_format.MessageToString(config_message(config, marker, owner)))
