@@ -125,6 +125,7 @@ def fleet_json(fleet: Fleet) -> dict[str, Any]:
         "storage": fleet.storage,
         "take_over": fleet.take_over,
         "max_unavailable": fleet.max_unavailable,
+        "boot_config_dir": fleet.boot_config_dir,
         "revision": fleet.head,
         "created_at": fleet.created_at.isoformat(),
     }

@@ -136,6 +136,9 @@ PathMap = Annotated[
 ]
 
 
+ServersPath = Annotated[str, StringConstraints(max_length=2_048)]
+
+
 class FleetCreate(Body):
     """A new fleet."""
 
@@ -145,6 +148,7 @@ class FleetCreate(Body):
     storage: Literal["visible", "opaque"] = "visible"
     take_over: Literal["ask", "always"] = "ask"
     max_unavailable: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
+    boot_config_dir: ServersPath = ""
 
 
 class FleetChange(Body):
@@ -155,6 +159,7 @@ class FleetChange(Body):
     storage: Literal["visible", "opaque"] | None = None
     take_over: Literal["ask", "always"] | None = None
     max_unavailable: Annotated[int, Field(strict=True, ge=0, le=10_000)] | None = None
+    boot_config_dir: ServersPath | None = None
 
 
 class Flags(Body):

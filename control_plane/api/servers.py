@@ -8,11 +8,12 @@ from control_plane.api.deps import (
     DbDep,
     PageDep,
     ViewerDep,
+    Write,
     WriteDep,
     etag,
     json_response,
 )
-from control_plane.api.schemas import FleetPath, ServerChange, ServerCreate, ServerPath
+from control_plane.api.schemas import FleetPath, Remark, ServerChange, ServerCreate, ServerPath
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server, ServerFlags
 from control_plane.services import fleets, views
@@ -83,6 +84,22 @@ async def change_server(
     return answer.response()
 
 
+@router.post("/{server}:drain")
+async def drain_server(
+    fleet: FleetPath, name: ServerPath, write: WriteDep, body: Remark | None = None
+) -> Response:
+    """Keep callers away from a server: not ready, skipped by `:predict`, reconciled as ever."""
+    return await _drained(EventKind.SERVER_DRAINED, (fleet, name), write, body)
+
+
+@router.post("/{server}:undrain")
+async def undrain_server(
+    fleet: FleetPath, name: ServerPath, write: WriteDep, body: Remark | None = None
+) -> Response:
+    """Let callers go to a server again."""
+    return await _drained(EventKind.SERVER_UNDRAINED, (fleet, name), write, body)
+
+
 @router.delete("/{server}", status_code=204)
 async def remove_server(fleet: FleetPath, name: ServerPath, write: AdminWriteDep) -> Response:
     """Forget a server; the process itself is left as it is."""
@@ -97,6 +114,22 @@ async def remove_server(fleet: FleetPath, name: ServerPath, write: AdminWriteDep
         lambda _: Answer(204),
     )
     write.running.parts.reconciler.nudge(fleet)
+    return answer.response()
+
+
+async def _drained(
+    kind: EventKind, key: tuple[str, str], write: Write, body: Remark | None
+) -> Response:
+    event = Event(kind, write.now, write.actor.name, reason=body.reason if body else "")
+
+    def shown(saved: tuple[Server, bool]) -> Answer:
+        server, changed = saved
+        return Answer(200, {**views.server_json(server), "changed": changed}, etag(server.rv))
+
+    answer = await write.rehearse(
+        lambda commit: fleets.drain_server(write.db, key, event=event, commit=commit), shown
+    )
+    write.running.parts.reconciler.nudge(key[0])
     return answer.response()
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from control_plane.cli.options import Change, Target, grouped
-from control_plane.cli.output import View, key, show_document, show_list, show_whole
+from control_plane.cli.output import Column, View, key, show_document, show_list, show_whole
 from control_plane.cli.registry import Description, pairs
 from control_plane.cli.session import remove, session, write
 from control_plane.client import calls, fleet_calls
@@ -27,6 +27,7 @@ FLEETS = View(
         key("max_unavailable"),
         key("description"),
         key("path_map", wide=True),
+        key("boot_config_dir", wide=True),
         key("created_at", wide=True),
     ),
     lambda row: row["name"],
@@ -36,11 +37,13 @@ SERVERS = View(
         key("name"),
         key("address"),
         key("status"),
+        Column("callers", lambda row: "kept away" if row.get("drained") else "welcome", wide=True),
         key("sentence"),
         key("last_seen_at"),
         key("rest_address", wide=True),
         key("memory_bytes", wide=True),
         key("flags", wide=True),
+        key("source", wide=True),
     ),
     lambda row: row["name"],
 )
@@ -67,6 +70,9 @@ class Traits:
     max_unavailable: Annotated[
         int, typer.Option(min=0, help="unreachable servers that a promotion goes on without")
     ] = 0
+    boot_config_dir: Annotated[
+        str, typer.Option(help="folder, as the servers see it, for configs that they can boot from")
+    ] = ""
     description: Description = ""
 
 
@@ -81,9 +87,33 @@ def add_fleet(name: FleetName, target: Target, change: Change, traits: Traits) -
         storage=traits.storage,
         take_over=traits.take_over,
         max_unavailable=traits.max_unavailable,
+        boot_config_dir=traits.boot_config_dir,
     )
     with session(target) as here:
         write(here, calls.add_fleet(spec), change, FLEETS)
+
+
+@fleets.command("change")
+@grouped
+def change_fleet(
+    name: FleetName,
+    target: Target,
+    change: Change,
+    take_over: Annotated[str | None, typer.Option(help="ask, or always")] = None,
+    max_unavailable: Annotated[int | None, typer.Option(min=0)] = None,
+    boot_config_dir: Annotated[str | None, typer.Option(help='"" for none')] = None,
+    description: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Change a fleet's settings; what is left out stays."""
+    asked: dict[str, Any] = {
+        "take_over": take_over,
+        "max_unavailable": max_unavailable,
+        "boot_config_dir": boot_config_dir,
+        "description": description,
+    }
+    changes = {field: value for field, value in asked.items() if value is not None}
+    with session(target) as here:
+        write(here, fleet_calls.change_fleet(name, **changes), change, FLEETS)
 
 
 @fleets.command("list")
@@ -158,6 +188,24 @@ def take_over_server(name: ServerName, target: Target, change: Change) -> None:
     """Let the control plane push to a server; its whole config is ours from then on."""
     with session(target) as here:
         call = calls.change_server(here.fleet, name, take_over=True)
+        write(here, call, change, SERVERS)
+
+
+@servers.command("drain")
+@grouped
+def drain_server(name: ServerName, target: Target, change: Change) -> None:
+    """Keep callers away from a server; it is still brought to what it should serve."""
+    with session(target) as here:
+        call = fleet_calls.drain_server(here.fleet, name, change.reason)
+        write(here, call, change, SERVERS)
+
+
+@servers.command("undrain")
+@grouped
+def undrain_server(name: ServerName, target: Target, change: Change) -> None:
+    """Let callers go to a server again."""
+    with session(target) as here:
+        call = fleet_calls.undrain_server(here.fleet, name, change.reason)
         write(here, call, change, SERVERS)
 
 

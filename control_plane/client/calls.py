@@ -49,6 +49,7 @@ class FleetSpec:
     storage: str = ""
     take_over: str = ""
     max_unavailable: int = 0
+    boot_config_dir: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.client.answers import Server
-from control_plane.client.call import Call, path_of
+from control_plane.client.answers import Fleet, Server
+from control_plane.client.call import Call, given, path_of
 
 
 def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
@@ -16,3 +16,20 @@ def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
 def change_server(fleet: str, name: str, changes: Mapping[str, Any]) -> Call[Server]:
     """Change a server; what is null is forgotten, what is left out stays."""
     return Call("PATCH", path_of("fleets", fleet, "servers", name), body=changes)
+
+
+def change_fleet(name: str, **changes: Any) -> Call[Fleet]:
+    """Change a fleet's settings, `boot_config_dir` among them; what is left out stays."""
+    return Call("PATCH", path_of("fleets", name), body=changes)
+
+
+def drain_server(fleet: str, name: str, reason: str = "") -> Call[Server]:
+    """Keep callers away from a server."""
+    path = path_of("fleets", fleet, "servers", f"{name}:drain")
+    return Call("POST", path, body=given(reason=reason))
+
+
+def undrain_server(fleet: str, name: str, reason: str = "") -> Call[Server]:
+    """Let callers go to a server again."""
+    path = path_of("fleets", fleet, "servers", f"{name}:undrain")
+    return Call("POST", path, body=given(reason=reason))

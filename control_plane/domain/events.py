@@ -29,6 +29,17 @@ class EventKind(enum.StrEnum):
     SERVER_STATUS_CHANGED = "server.status_changed"  # ready, busy, wedged, unreachable, ...
     SERVER_RELOADED = "server.reloaded"  # a push was answered
     SERVER_DRIFTED = "server.drifted"
+    SERVER_JOINED = "server.joined"  # who a source found has its config, and counts
+    SERVER_MISSING = "server.missing"  # its source lists it no more; the grace period runs
+    SERVER_REFUSED = "server.refused"  # a source lists what cannot be a server of its fleet
+    SERVER_DRAINED = "server.drained"
+    SERVER_UNDRAINED = "server.undrained"
+    SERVER_BOOT_CONFIG_FAILED = "server.boot_config_failed"
+    SOURCE_CREATED = "source.created"
+    SOURCE_CHANGED = "source.changed"
+    SOURCE_DELETED = "source.deleted"
+    SOURCE_FAILED = "source.failed"  # nothing is concluded from it until it answers
+    SOURCE_ANSWERED = "source.answered"  # again
     VERSION_STATE_CHANGED = "version.state_changed"  # of one version on one server
     LABEL_VERIFIED = "label.verified"  # on every server that counts
     LABEL_ANSWERED = "label.answered"  # otherwise than before, on one server

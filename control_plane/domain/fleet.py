@@ -1,6 +1,6 @@
 """Fleets and servers: who must serve the same thing, and where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -30,6 +30,7 @@ class Fleet:
     storage: Storage = "visible"
     take_over: TakeOver = "ask"
     max_unavailable: int = 0
+    boot_config_dir: str = ""  # as the servers see it; "": no boot configs are kept
     head: int = 0  # number of the newest revision; 0 before the first
     rv: int = 1
 
@@ -51,6 +52,15 @@ class ServerFlags:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """That callers are kept away from a server, and on whose word."""
+
+    at: datetime
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One TensorFlow Serving process."""
 
@@ -63,4 +73,16 @@ class Server:
     taken_over_at: datetime | None = None  # when somebody last said so
     memory_bytes: int | None = None
     flags: ServerFlags = field(default_factory=ServerFlags)
+    source: str = ""  # what found it; "": somebody registered it
+    joined: bool = True  # False: a source found it, and it has not had its whole config yet
+    drain: Drain | None = None
     rv: int = 1
+
+
+def counted(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """Return the servers that the first step of a rollout waits for, of those that are ours.
+
+    Who was just found gets its config first; where nobody has had it yet, all count.
+    """
+    ours = tuple(servers)
+    return tuple(one for one in ours if one.joined) or ours

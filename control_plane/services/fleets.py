@@ -9,7 +9,7 @@ from control_plane.domain.address import parse_address
 from control_plane.domain.catalog import check_base_path, check_name
 from control_plane.domain.errors import FieldInvalid, StillInUse
 from control_plane.domain.events import Event, EventKind
-from control_plane.domain.fleet import Fleet, Server, ServerFlags
+from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
 from control_plane.services.commit import Commit
 from control_plane.store import fleets as store
 from control_plane.store import journal, revisions, rollouts
@@ -33,9 +33,9 @@ async def create_fleet(db: Database, fleet: Fleet, *, actor: str, commit: Commit
 
     Raises:
         AlreadyExists: the name is taken.
-        FieldInvalid: a path of `path_map` is not absolute.
+        FieldInvalid: a path of `path_map` is not absolute, or boot configs cannot be kept.
     """
-    checked = replace(fleet, path_map=_path_map(fleet.path_map))
+    checked = _bootable(replace(fleet, path_map=_path_map(fleet.path_map)))
     async with db.begin() as s:
         await store.add_fleet(s, checked)
         event = Event(EventKind.FLEET_CREATED, fleet.created_at, actor, fleet=fleet.name)
@@ -56,6 +56,7 @@ async def change_fleet(
     """Change a fleet's fields; `event` says who and when.
 
     Raises:
+        FieldInvalid: a path is not absolute, or boot configs cannot be kept.
         StillInUse: `path_map` changes while something is deployed.
         PreconditionFailed: it is not at `expected_rv` any more.
     """
@@ -65,7 +66,7 @@ async def change_fleet(
         if after.path_map != before.path_map:
             after = replace(after, path_map=_path_map(after.path_map))
             await _refuse_while_deployed(s, name)
-        saved = await store.save_fleet(s, after, expected_rv)
+        saved = await store.save_fleet(s, _bootable(after), expected_rv)
         await journal.append(s, replace(event, fleet=name, data=_told(changes)))
         await commit(s, saved)
     return saved
@@ -166,6 +167,26 @@ async def change_server(
     return saved
 
 
+async def drain_server(
+    db: Database, key: tuple[str, str], *, event: Event, commit: Commit[tuple[Server, bool]]
+) -> tuple[Server, bool]:
+    """Keep callers away from a server, or let them go to it again; say whether that changed it.
+
+    `event` says which, who, when and why. Nothing on the server itself changes.
+    """
+    drains = event.kind is EventKind.SERVER_DRAINED
+    async with db.begin() as s:
+        before = await store.server(s, *key)
+        if changed := drains is (before.drain is None):
+            drain = Drain(event.at, event.actor, event.reason) if drains else None
+            saved = await store.save_server(s, replace(before, drain=drain), None)
+            await journal.append(s, replace(event, fleet=key[0], server=key[1]))
+        else:
+            saved = before
+        await commit(s, (saved, changed))
+    return saved, changed
+
+
 async def remove_server(
     db: Database,
     key: tuple[str, str],
@@ -210,6 +231,22 @@ def _absolute(path: str) -> str:
         return check_base_path(path)
     except FieldInvalid as error:
         raise FieldInvalid("path_map", error.message, hint=error.hint) from None
+
+
+def _bootable(fleet: Fleet) -> Fleet:
+    """Let pass a fleet whose servers' files we can write, or that does not ask for it."""
+    if not fleet.boot_config_dir:
+        return fleet
+    field = "boot_config_dir"
+    if fleet.storage == "opaque":
+        raise FieldInvalid(field, "we cannot see the servers' files", hint="storage: visible")
+    try:
+        folder = check_base_path(fleet.boot_config_dir)
+    except FieldInvalid as error:
+        raise FieldInvalid(field, error.message, hint=error.hint) from None
+    if not folder.startswith("/"):
+        raise FieldInvalid(field, "only a folder of a file system can be written to")
+    return replace(fleet, boot_config_dir=folder)
 
 
 async def _refuse_while_deployed(s: Session, fleet: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from control_plane.domain.errors import NotFound, ServerUnreachable
+from control_plane.services.callers import behind
 from control_plane.services.resolve import Resolved
 from control_plane.services.sight import Sight
 from control_plane.serving import wire
@@ -35,6 +36,7 @@ class Predictor:
         """Answer a body of TensorFlow Serving's REST API; `at` is a version, a label or neither.
 
         A server that does not answer is not asked again: whether it ran the model is unknown.
+        Drained servers are left out; who has yet to be caught up is asked if nobody else can.
 
         Raises:
             NotFound: no such fleet, or no server that serves this.
@@ -70,15 +72,19 @@ class Predictor:
 
 
 def _able(sight: Sight, model: str, at: int | str | None) -> list[tuple[str, str]]:
-    answering = [one for one in sight.servers if sight.of(one.name).reachable]
+    awake = [one for one in sight.servers if sight.of(one.name).reachable]
+    answering = [one for one in awake if one.drain is None]
     if not answering:
-        raise ServerUnreachable(f"no server of the fleet {sight.fleet.name} answers")
+        why = "that answers is not drained" if awake else "answers"
+        raise ServerUnreachable(f"no server of the fleet {sight.fleet.name} {why}")
     able = [one for one in answering if _serves(sight, one.name, model, at)]
     if not able:
         asked = "" if at is None else f" {'version' if isinstance(at, int) else 'label'} {at}"
         text = f"no server of the fleet {sight.fleet.name} serves {model}{asked}"
         raise NotFound(text, fleet=sight.fleet.name, model=model)
-    return [(one.name, one.address) for one in able]
+    label = at if isinstance(at, str) else ""
+    right = [one for one in able if one.joined and not behind(sight, one.name, model, label)]
+    return [(one.name, one.address) for one in (right or able)]
 
 
 def _serves(sight: Sight, server: str, model: str, at: int | str | None) -> bool:

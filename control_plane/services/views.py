@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from control_plane.domain.errors import NotFound
-from control_plane.domain.fleet import Server
+from control_plane.domain.fleet import Drain, Server
 from control_plane.domain.observed import Observed, VersionSeen
 from control_plane.domain.revision import All, Latest, Policy, Specific
 from control_plane.domain.state import State
@@ -107,9 +107,19 @@ def server_json(server: Server) -> Json:
         "tls": False,
         "taken_over": server.taken_over,
         "memory_bytes": server.memory_bytes,
+        "source": server.source,
+        "joined": server.joined,
+        "drained": server.drain is not None,
+        "drain": _drain_json(server.drain),
         "flags": {name: value for name, value in flags.items() if value is not None},
         "created_at": server.created_at.isoformat(),
     }
+
+
+def _drain_json(drain: Drain | None) -> Json | None:
+    if drain is None:
+        return None
+    return {"since": drain.at.isoformat(), "actor": drain.actor, "reason": drain.reason}
 
 
 def server_view(sight: Sight, server: Server) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, case, delete, or_, select, update
 
 from control_plane.domain.errors import AlreadyExists, NotFound, StillInUse
-from control_plane.domain.fleet import Fleet, Server, ServerFlags
+from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
 from control_plane.store import leases, rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
@@ -205,9 +205,14 @@ def _named(fleet: str, name: str) -> Any:
 
 
 def _server_values(server: Server) -> dict[str, Any]:
-    return rows.values_of(server, "flags") | {"flags": asdict(server.flags)}
+    drain = server.drain
+    told = drain and {"at": drain.at.isoformat(), "actor": drain.actor, "reason": drain.reason}
+    return rows.values_of(server, "flags", "drain") | {"flags": asdict(server.flags), "drain": told}
 
 
 def _server(row: Mapping[str, Any]) -> Server:
-    values = {name: value for name, value in row.items() if name not in ("flags", "last_seen_at")}
-    return Server(**values, flags=ServerFlags(**row["flags"]))
+    coded = ("flags", "drain", "last_seen_at")
+    values = {name: value for name, value in row.items() if name not in coded}
+    drain = row["drain"]
+    told = drain and Drain(**{**drain, "at": datetime.fromisoformat(drain["at"])})
+    return Server(**values, flags=ServerFlags(**row["flags"]), drain=told)

@@ -187,6 +187,7 @@ class FleetRow(Row):
     storage: Mapped[str]
     take_over: Mapped[str]
     max_unavailable: Mapped[int]
+    boot_config_dir: Mapped[str] = mapped_column(Text, server_default="")
     head: Mapped[int]
     rv: Mapped[int]
 
@@ -205,6 +206,9 @@ class ServerRow(Row):
     memory_bytes: Mapped[int | None]
     flags: Mapped[dict[str, Any]]
     last_seen_at: Mapped[datetime | None]
+    source: Mapped[str] = mapped_column(NAME, server_default="")
+    joined: Mapped[bool] = mapped_column(server_default=text("true"))
+    drain: Mapped[dict[str, Any] | None]
     rv: Mapped[int]
 
 

@@ -22,6 +22,20 @@ async def test_a_path_map_is_absolute(api: Api) -> None:
     assert problem["errors"][0]["field"] == "path_map"
 
 
+async def test_boot_configs_need_a_folder_that_we_can_write_to(api: Api) -> None:
+    for folder, text in {"boot": "absolute", "s3://b/boot": "file system", "/a/../b": ".."}.items():
+        body = {"name": "eu", "boot_config_dir": folder}
+        problem = await api.refused("POST", "/fleets", json=body)
+        assert problem["errors"][0]["field"] == "boot_config_dir", folder
+        assert text in problem["detail"]
+    changed = await api.ok("PATCH", "/fleets/default", json={"boot_config_dir": "/boot/"})
+    assert changed["boot_config_dir"] == "/boot"
+    blind = await api.refused("PATCH", "/fleets/default", json={"storage": "opaque"})
+    assert blind["errors"][0]["field"] == "boot_config_dir"
+    off = {"storage": "opaque", "boot_config_dir": ""}
+    assert (await api.ok("PATCH", "/fleets/default", json=off))["boot_config_dir"] == ""
+
+
 async def test_a_path_map_stays_while_something_is_deployed(api: Api) -> None:
     await half_plus_two(api, 1)
     put = {"versions": [1], "labels": {"stable": 1}}

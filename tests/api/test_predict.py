@@ -18,7 +18,7 @@ from control_plane.domain.state import Config, Marker, ModelConfig, State
 from control_plane.serving.client import GrpcModelServer
 from control_plane.serving.config import config_text
 from control_plane.store import fleets, leases
-from tests.api.conftest import MODELS, Api, serving
+from tests.api.conftest import MODELS, Api, half_plus_two, serving
 from tests.databases import sqlite_url
 
 HALF = "/fleets/default/models/half_plus_two"
@@ -149,3 +149,26 @@ async def test_a_fleet_whose_servers_are_away_is_unavailable(api: Api) -> None:
     await api.app.state.running.resolved.refresh("default")
     problem = await api.refused("POST", f"{HALF}:predict", content=b'{"instances": [1]}')
     assert (problem["status"], problem["code"]) == (503, "server-unreachable")
+
+
+async def test_a_drained_server_is_skipped(api: Api) -> None:
+    body = {"instances": [1.0]}
+    await api.ok("POST", "/fleets/default/servers/a:drain")
+    await api.app.state.running.resolved.refresh("default")
+    problem = await api.refused("POST", f"{HALF}:predict", content=json.dumps(body))
+    assert (problem["status"], problem["code"]) == (503, "server-unreachable")
+    assert "not drained" in problem["detail"]
+    await api.ok("POST", "/fleets/default/servers/a:undrain")
+    await api.app.state.running.resolved.refresh("default")
+    assert await answer(api, f"{HALF}/versions/1:predict", body) == ({"predictions": [2.5]}, 1)
+
+
+async def test_a_server_that_has_yet_to_be_caught_up_is_asked_if_nobody_else_can(api: Api) -> None:
+    await half_plus_two(api, 1, 2)
+    put = {"versions": [1, 2], "labels": {"stable": 2}, "force": True}
+    await api.ok("PUT", "/fleets/default/deployments/half_plus_two", json=put)
+    (rollout,) = (await api.ok("GET", "/rollouts"))["items"]
+    await api.ok("POST", f"/rollouts/{rollout['id']}:abort")
+    await api.app.state.running.resolved.refresh("default")
+    stable = f"{HALF}/labels/stable:predict"
+    assert await answer(api, stable, {"instances": [1.0]}) == ({"predictions": [2.5]}, 1)
