@@ -1,12 +1,11 @@
 """Deployments: what a fleet serves of each model, and every verb that changes it."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from control_plane.api.deps import DbDep, PageDep, ViewerDep, WriteDep, etag, json_response
-from control_plane.api.outcomes import call_of, carried_out, check_plan
+from control_plane.api.outcomes import call_of, carried_out
 from control_plane.api.schemas import (
     DeploymentPut,
     FleetPath,
@@ -17,6 +16,7 @@ from control_plane.api.schemas import (
     Reason,
     RetireRequest,
     RollbackRequest,
+    Short,
 )
 from control_plane.domain import promotion as domain
 from control_plane.domain.revision import All, Latest, Policy, Specific
@@ -53,7 +53,7 @@ async def put_deployment(
         force=body.force,
         allow_breaking=body.allow_breaking,
     )
-    call = call_of(write, body.reason)
+    call = call_of(write, body.reason, body.plan_hash)
     return await carried_out(
         write,
         fleet,
@@ -67,9 +67,10 @@ async def undeploy(
     model: ModelPath,
     write: WriteDep,
     reason: Annotated[Reason, Query()] = "",
+    plan_hash: Annotated[Short, Query()] = "",
 ) -> Response:
     """Stop serving a model."""
-    call = call_of(write, reason)
+    call = call_of(write, reason, plan_hash)
     return await carried_out(
         write, fleet, lambda commit: deployments.undeploy(write.db, fleet, model, call, commit)
     )
@@ -80,7 +81,7 @@ async def retire(
     fleet: FleetPath, model: ModelPath, body: RetireRequest, write: WriteDep
 ) -> Response:
     """Stop serving versions that no label points at."""
-    call, versions = call_of(write, body.reason), frozenset(body.versions)
+    call, versions = call_of(write, body.reason, body.plan_hash), frozenset(body.versions)
     return await carried_out(
         write,
         fleet,
@@ -103,11 +104,7 @@ async def promote(
         force=body.force,
         allow_breaking=body.allow_breaking,
     )
-    call = call_of(write, body.reason)
-    if body.plan_hash:
-        rehearsal = replace(call, dry_run=True)
-        planned = promotion.promote(write.db, fleet, model, request, rehearsal)
-        await check_plan(body.plan_hash, planned)
+    call = call_of(write, body.reason, body.plan_hash)
     return await carried_out(
         write,
         fleet,
@@ -132,7 +129,7 @@ async def promote_group(fleet: FleetPath, body: PromotionGroup, write: WriteDep)
         )
         for one in body.items
     ]
-    call = call_of(write, body.reason)
+    call = call_of(write, body.reason, body.plan_hash)
     return await carried_out(
         write,
         fleet,
@@ -153,7 +150,7 @@ async def rollback(
         to_time=asked.to_time,
         only=asked.only,
     )
-    call = call_of(write, asked.reason)
+    call = call_of(write, asked.reason, asked.plan_hash)
     return await carried_out(
         write,
         fleet,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from fastapi import Response
@@ -20,8 +21,8 @@ from control_plane.services.rollout_view import rollout_json
 _LOOK_S: Final = 2.0  # how often a held answer looks for itself, should the feed be late
 
 
-def call_of(write: Write, reason: str) -> Call:
-    """Who asks for a change, when and why."""
+def call_of(write: Write, reason: str, plan_hash: str = "") -> Call:
+    """Who asks for a change, when and why, and for which plan."""
     return Call(
         actor=write.actor.name,
         now=write.now,
@@ -30,6 +31,7 @@ def call_of(write: Write, reason: str) -> Call:
         dry_run=write.dry_run,
         if_match=write.if_match,
         automatic=write.actor.kind is TokenKind.SERVICE,
+        agreed=partial(_check_plan, plan_hash) if plan_hash else None,
     )
 
 
@@ -62,17 +64,10 @@ def outcome_answer(outcome: Outcome) -> Answer:
             return Answer(200, {"changed": False})
 
 
-async def check_plan(plan_hash: str, rehearsal: Awaitable[Outcome]) -> None:
-    """Let pass what would still be done as it was planned.
-
-    Raises:
-        PlanChanged: the plan is another now.
-    """
-    outcome = await rehearsal
-    if isinstance(outcome, Planned):
-        plan = plan_json(outcome)
-        if plan["plan_hash"] != plan_hash:
-            raise PlanChanged(plan=plan)
+def _check_plan(plan_hash: str, planned: Planned) -> None:
+    plan = plan_json(planned)
+    if plan["plan_hash"] != plan_hash:
+        raise PlanChanged(plan=plan)
 
 
 async def held(write: Write, answer: Answer) -> Answer:

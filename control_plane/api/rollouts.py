@@ -115,7 +115,7 @@ async def restore(
     request = deployments.RestoreRequest(prune=asked.prune, force=asked.force)
     if not asked.force:
         await guards.refuse_changed_files(write.db, fleet, number)
-    call = call_of(write, asked.reason)
+    call = call_of(write, asked.reason, asked.plan_hash)
     return await carried_out(
         write,
         fleet,

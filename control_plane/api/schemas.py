@@ -241,6 +241,7 @@ class DeploymentPut(Body):
     labels: Labels = {}
     policy: PolicyChoice | None = None
     keep_previous: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
+    plan_hash: Short = ""
     reason: Reason = ""
     force: bool = False
     supersede: bool = False
@@ -251,6 +252,7 @@ class RetireRequest(Body):
     """Versions to drop from a deployment."""
 
     versions: Versions
+    plan_hash: Short = ""
     reason: Reason = ""
 
 
@@ -263,7 +265,7 @@ class PromoteRequest(Body):
     expect: VersionNumber | None = None
     strategy: Name = "default"
     supersede: bool = False
-    plan_hash: Short | None = None
+    plan_hash: Short = ""
     allow_breaking: bool = False
     force: bool = False
     reason: Reason = ""
@@ -283,6 +285,7 @@ class PromotionGroup(Body):
     items: Annotated[list[PromotionItem], Field(min_length=1, max_length=200)]
     strategy: Name = "default"
     supersede: bool = False
+    plan_hash: Short = ""
     allow_breaking: bool = False
     force: bool = False
     reason: Reason = ""
@@ -303,6 +306,7 @@ class RollbackRequest(Body):
     to_revision: RevisionNumber | None = None
     to_time: AwareDatetime | None = None
     only: bool = False
+    plan_hash: Short = ""
     reason: Reason = ""
 
     @model_validator(mode="after")
@@ -317,6 +321,7 @@ class RestoreRequest(Body):
 
     prune: bool = False
     force: bool = False
+    plan_hash: Short = ""
     reason: Reason = ""
 
 

@@ -43,7 +43,6 @@ class Goal:
     expect: Annotated[
         int | None, typer.Option(help="refuse unless the label points to this version now")
     ] = None
-    plan_hash: Annotated[str, typer.Option(help="refuse if the plan is not this one")] = ""
     strategy: Annotated[
         str, typer.Option(help="the steps to take (default: the model's own)", show_default=False)
     ] = ""
@@ -84,6 +83,7 @@ def deploy(
         force=leave.force,
         supersede=leave.supersede,
         allow_breaking=leave.allow_breaking,
+        plan_hash=waiting.plan_hash,
     )
     with session(target) as here:
         start(here, calls.deploy(here.fleet, model, spec), change, waiting)
@@ -102,7 +102,7 @@ def retire(
 ) -> None:
     """Unload versions."""
     with session(target) as here:
-        call = calls.retire(here.fleet, model, versions, change.reason)
+        call = calls.retire(here.fleet, model, versions, change.reason, waiting.plan_hash)
         start(here, call, change, waiting)
 
 
@@ -112,7 +112,8 @@ def undeploy(model: ModelName, target: Target, change: Change, waiting: Waiting)
     """Serve nothing of a model any more."""
     with session(target) as here:
         confirm(f"Unload every version of {model} from fleet {here.fleet}?", change)
-        start(here, calls.undeploy(here.fleet, model, change.reason), change, waiting)
+        call = calls.undeploy(here.fleet, model, change.reason, waiting.plan_hash)
+        start(here, call, change, waiting)
 
 
 @commands.command("promote")
@@ -134,7 +135,7 @@ def promote(
         supersede=leave.supersede,
         allow_breaking=leave.allow_breaking,
         force=leave.force,
-        plan_hash=goal.plan_hash,
+        plan_hash=waiting.plan_hash,
         strategy=goal.strategy,
         reason=change.reason,
     )
@@ -153,6 +154,7 @@ def roll_back(model: ModelName, way: Way, target: Target, change: Change, waitin
         to_revision=way.to_revision,
         to_time=way.to_time,
         only=way.only,
+        plan_hash=waiting.plan_hash,
         reason=change.reason,
     )
     with session(target) as here:

@@ -54,9 +54,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Whether to stay until the rollout is over."""
+    """How a rollout begins, and whether to stay until it is over."""
 
     wait: Annotated[bool, typer.Option(help="wait until the rollout is over")] = True
+    plan_hash: Annotated[str, typer.Option(help="refuse if the plan is not this one")] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,12 @@ def restore(
     """Bring a whole fleet back to what it should have served at a revision."""
     with session(target) as here:
         call = calls.restore(
-            here.fleet, revision, prune=back.prune, force=back.force, reason=change.reason
+            here.fleet,
+            revision,
+            prune=back.prune,
+            force=back.force,
+            plan_hash=waiting.plan_hash,
+            reason=change.reason,
         )
         confirm(f"Bring fleet {here.fleet} back to revision {revision}?", change)
         start(here, call, change, waiting)

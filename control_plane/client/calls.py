@@ -64,6 +64,7 @@ class DeploymentSpec:
     force: bool = False
     supersede: bool = False
     allow_breaking: bool = False
+    plan_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Rollback:
     to_revision: int | None = None
     to_time: str = ""
     only: bool = False
+    plan_hash: str = ""
     reason: str = ""
 
 
@@ -230,16 +232,18 @@ def deploy(fleet: str, model: str, spec: DeploymentSpec) -> Call[Started]:
     return Call("PUT", path_of("fleets", fleet, "deployments", model), body=body)
 
 
-def retire(fleet: str, model: str, versions: Sequence[int], reason: str = "") -> Call[Started]:
+def retire(
+    fleet: str, model: str, versions: Sequence[int], reason: str = "", plan_hash: str = ""
+) -> Call[Started]:
     """Drop versions from a deployment."""
-    body = {"versions": list(versions), **given(reason=reason)}
+    body = {"versions": list(versions), **given(reason=reason, plan_hash=plan_hash)}
     return Call("POST", path_of("fleets", fleet, "deployments", f"{model}:retire"), body=body)
 
 
-def undeploy(fleet: str, model: str, reason: str = "") -> Call[Started]:
+def undeploy(fleet: str, model: str, reason: str = "", plan_hash: str = "") -> Call[Started]:
     """Serve nothing of a model any more."""
     path = path_of("fleets", fleet, "deployments", model)
-    return Call("DELETE", path, query=given(reason=reason))
+    return Call("DELETE", path, query=given(reason=reason, plan_hash=plan_hash))
 
 
 def promote(fleet: str, model: str, promotion: Promotion) -> Call[Started]:
@@ -278,7 +282,7 @@ def revision(fleet: str, number: int) -> Call[Revision]:
 
 
 def restore(fleet: str, number: int, **how: Any) -> Call[Started]:
-    """Copy a fleet's whole state from an older revision; `how` is prune, force, reason."""
+    """Copy a fleet's whole state from an older revision; `how`: prune, force, plan_hash, reason."""
     return Call(
         "POST", path_of("fleets", fleet, "revisions", f"{number}:restore"), body=given(**how)
     )

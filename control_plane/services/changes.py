@@ -5,7 +5,7 @@ change to `carry_out`. `from_revision` is where the servers go back to if it doe
 last revision that was true of every deployment concerned, so a superseding rollout inherits it.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -55,6 +55,7 @@ class Call:
     dry_run: bool = False
     if_match: int | None = None  # the revision that must have changed the deployment last
     automatic: bool = False  # a policy or a service asks, not a person
+    agreed: Callable[["Planned"], None] | None = None  # raises if another plan was shown
 
     @property
     def writer(self) -> Writer:
@@ -227,13 +228,20 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
     base = await _base(s, ground, live, after)
     after = {**base.state, **after}
     plan = _plan(ground, replace(change, after=after), base, live)
-    if call.dry_run:
-        others = tuple(one for one in ground.live if one not in live)
-        begun = _begun(_rollout(plan, change.label, call), plan, call)
-        journey = (begun, plan.before, plan.after)
-        asked = Asked(ground.fleet, ground.head, journey, others, plan.servers)
-        return Planned(plan, await forecast(s, asked))
+    if call.dry_run or call.agreed:
+        planned = await _planned(s, ground, plan, change.label, call)
+        if call.dry_run:
+            return planned
+        if call.agreed:
+            call.agreed(planned)
     return await _start(s, plan, change.label, base, live, call)
+
+
+async def _planned(s: Session, ground: Ground, plan: Plan, label: str, call: Call) -> Planned:
+    others = tuple(one for one in ground.live if one.id not in plan.supersedes)
+    journey = (_begun(_rollout(plan, label, call), plan, call), plan.before, plan.after)
+    asked = Asked(ground.fleet, ground.head, journey, others, plan.servers)
+    return Planned(plan, await forecast(s, asked))
 
 
 async def true_state(s: Session, rollout: Rollout) -> State:

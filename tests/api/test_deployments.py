@@ -4,6 +4,9 @@ unless a test registers one that does not answer."""
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.api.conftest import MODELS, Api, half_plus_two
 
@@ -128,6 +131,51 @@ async def test_a_promotion_may_ask_for_exactly_what_was_planned(api: Api) -> Non
     other = await api.refused("POST", path, json=planned | {"version": 3})
     assert (other["status"], other["code"]) == (412, "plan-changed")
     assert (await api.ok("POST", path, json=planned))["changed"]
+
+
+async def test_a_write_that_was_agreed_on_is_answered_again_when_it_is_sent_again(api: Api) -> None:
+    await silent_server(api)
+    await half_plus_two(api, 1)
+    put: dict[str, object] = {"versions": [1], "labels": {"stable": 1}}
+    told = await api.ok("PUT", HALF, json=put, params={"dry_run": True})
+    put["plan_hash"] = told["plan"]["plan_hash"]
+    key = {"Idempotency-Key": "k1"}
+    first = await api.ok("PUT", HALF, json=put, headers=key)
+    assert await api.ok("PUT", HALF, json=put, headers=key) == first
+
+
+CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "deploy": ("PUT", HALF, {"versions": [1, 2, 3], "labels": {"stable": 3}}),
+    "retire": ("POST", f"{HALF}:retire", {"versions": [3]}),
+    "undeploy": ("DELETE", HALF, {}),
+    "group": (
+        "POST",
+        f"{FLEET}/promotions",
+        {"items": [{"model": "half_plus_two", "label": "stable", "version": 1}]},
+    ),
+    "rollback": ("POST", f"{HALF}:rollback", {}),
+    "restore": ("POST", f"{FLEET}/revisions/1:restore", {}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_every_change_may_ask_for_exactly_what_was_planned(api: Api, change: str) -> None:
+    method, path, body = CHANGES[change]
+    await deployed(api, 1, 2, 3)
+    await api.ok("POST", f"{HALF}:promote", json={"version": 2})
+    await api.ok("PUT", HALF, json={"versions": [1, 2, 3], "labels": {"stable": 2}})
+
+    def told(plan_hash: str) -> dict[str, Any]:
+        if method == "DELETE":
+            return {"params": {"plan_hash": plan_hash}}
+        return {"json": body | {"plan_hash": plan_hash}}
+
+    plan = (await api.ok(method, path, params={"dry_run": True}, json=body))["plan"]
+    other = await api.refused(method, path, **told("0123456789abcdef"))
+    assert (other["status"], other["code"]) == (412, "plan-changed")
+    assert other["plan"] == plan
+    assert (await api.ok("GET", f"{HALF}/revisions"))["items"][0]["revision"] == 3
+    assert (await api.ok(method, path, **told(plan["plan_hash"])))["revision"] == 4
 
 
 async def test_an_answer_is_held_until_the_rollout_is_over(api: Api) -> None:
