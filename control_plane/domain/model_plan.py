@@ -75,7 +75,7 @@ class View:
             for label, version in self.labels.items()
             if version in self.held.versions and self.may_hold(label, version)
         }
-        return replace(self.held, labels=held)
+        return ModelConfig(self.held.base_path, self.held.versions, held)
 
 
 def next_action(view: View) -> ModelAction:
@@ -145,6 +145,8 @@ def _enter(view: View, want: Want) -> ModelAction:
 
 def _move(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
     """Move labels whose target is AVAILABLE and has answered; hold the others where they are."""
+    if view.labels == want.labels:
+        return None
     after, waiting = dict[str, int](), dict[int, ModelAction]()
     for label, target in want.labels.items():
         current = view.labels.get(label)
@@ -158,11 +160,12 @@ def _move(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
             after[label] = current
     if after == {k: v for k, v in view.labels.items() if k in after or k not in want.labels}:
         return next(iter(waiting.values()), None)
-    moves = {k for k in {*after, *view.labels} if after.get(k) != view.labels.get(k)}
+    moves = sorted(k for k in {*after, *view.labels} if after.get(k) != view.labels.get(k))
     restores = all(k not in view.labels and view.proven.get(k) == after.get(k) for k in moves)
-    entry = replace(held, labels={k: v for k, v in after.items() if view.may_hold(k, v)})
+    allowed = {k: v for k, v in after.items() if view.may_hold(k, v)}
+    entry = ModelConfig(held.base_path, held.versions, allowed)
     rank = Rank.RESTORE if restores else Rank.URGENT if want.urgent else Rank.MOVE
-    words = ", ".join(f"{k} → {after.get(k, 'none')}" for k in sorted(moves))
+    words = ", ".join(f"{k} → {after.get(k, 'none')}" for k in moves)
     return Change(rank, entry, f"{view.name}: {words}")
 
 
@@ -201,8 +204,8 @@ def _load(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
         return _failed(view, min(tired)) if tired else _files(view, missing)
     if wait := _settling(view, ready - tired):
         return wait
-    entry = view.holding() or held
-    entry = replace(entry, versions=held.versions | (ready - tired))
+    labels = (view.holding() or held).labels
+    entry = ModelConfig(held.base_path, held.versions | (ready - tired), labels)
     return Change(Rank.LOAD, entry, f"load {view.name} {_list(ready - tired)}")
 
 

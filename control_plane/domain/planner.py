@@ -7,6 +7,7 @@ one rank. Models that wait or are blocked contribute what is live.
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import assert_never
 
 from control_plane.domain.action import (
@@ -31,6 +32,7 @@ __all__ = ["plan_server", "reload_timeout_s"]
 
 ADDS_PER_PUSH = 8  # the server's config lock is held about 0.2 s for each
 REFUSALS_BEFORE_BLOCKED = 5
+_SEEN_IN_STORAGE = (Cause.POSTPONED, Cause.BASE_PATH_MISSING)
 
 
 def plan_server(
@@ -58,9 +60,7 @@ def plan_server(
         assignment, {n: a for n, a in actions.items() if isinstance(a, Change)}, views
     )
     notes = _notes(assignment, observed)
-    wanted = storage is None and any(
-        isinstance(a, Change | Blocked) and _needs_storage(a) for a in actions.values()
-    )
+    wanted = storage is None and any(_needs_storage(one) for one in actions.values())
     unclaimed = observed.verified is None and all(
         isinstance(one, Converged) for one in actions.values()
     )
@@ -77,11 +77,10 @@ def _whole_groups(
     assignment: Assignment, actions: dict[str, ModelAction]
 ) -> dict[str, ModelAction]:
     """A group's labels flip in one config or not at all."""
-    behind = {
-        want.group
-        for name, want in assignment.models.items()
-        if want.group and isinstance(actions.get(name), Wait | Blocked)
-    }
+    held = {name for name, one in actions.items() if isinstance(one, Wait | Blocked)}
+    behind = {one.group for name in held if (one := assignment.models.get(name)) and one.group}
+    if not behind:
+        return actions
     return {
         name: Wait("the others of its group are not ready", until=0.0)
         if isinstance(one, Change)
@@ -99,9 +98,12 @@ def _loads_together(
     """What a group loads goes out at once, however short a time ago some of it was dropped."""
     settling = {
         want.group: one
-        for name, want in assignment.models.items()
-        if want.group and isinstance(one := actions.get(name), Wait) and one.settles
+        for name, one in actions.items()
+        if isinstance(one, Wait) and one.settles
+        if (want := assignment.models.get(name)) and want.group
     }
+    if not settling:
+        return actions
     return {
         name: replace(settling[assignment.models[name].group], why=f"its turn comes: {one.why}")
         if isinstance(one, Change)
@@ -191,10 +193,10 @@ def _labelled(view: View) -> bool:
     return view.want is not None and bool(view.want.labels)
 
 
-def _needs_storage(action: Change | Blocked) -> bool:
+def _needs_storage(action: ModelAction) -> bool:
     if isinstance(action, Change):
         return action.rank in (Rank.LOAD, Rank.ADD)
-    return action.cause in (Cause.POSTPONED, Cause.BASE_PATH_MISSING)
+    return isinstance(action, Blocked) and action.cause in _SEEN_IN_STORAGE
 
 
 def _push(
@@ -203,8 +205,8 @@ def _push(
     observed: Observed,
     steady: Mapping[str, ModelConfig],
 ) -> Reload:
-    models = {name: held for name, view in views.items() if (held := view.holding())}
-    models |= steady
+    others = ((name, view.holding()) for name, view in views.items() if name not in changes)
+    models = {name: held for name, held in others if held} | dict(steady)
     for name, change in changes.items():
         if change.model is None:
             models.pop(name, None)
@@ -219,13 +221,14 @@ def _push(
 
 def _marker(config: Config, observed: Observed) -> Marker | None:
     """An AVAILABLE version that stays, a labelled one if there is one."""
-    places = [
-        (version not in model.labels.values(), name, version)
-        for name, model in config.models.items()
-        for version in model.versions
-        if observed.available(name, version)
-    ]
-    return Marker(min(places)[1], min(places)[2]) if places else None
+    models = sorted(config.models.items())
+    labelled = ((name, frozenset(one.labels.values()) & one.versions) for name, one in models)
+    listed = ((name, one.versions) for name, one in models)
+    for name, versions in chain(labelled, listed):
+        there = [version for version in versions if observed.available(name, version)]
+        if there:
+            return Marker(name, min(there))
+    return None
 
 
 def _forbidden(
@@ -263,15 +266,19 @@ def _notes(assignment: Assignment, observed: Observed) -> tuple[str, ...]:
     """A failed version that nobody here asked for may have frozen its model's list for good."""
     if not observed.verified:
         return ()
-    strange = [
+    failed = [
+        (name, version)
+        for name, versions in observed.models.items()
+        for version, one in versions.items()
+        if one.error_code and one.failed
+    ]
+    return tuple(
         f"{name} {version} failed to load and is not ours: the model may be frozen"
-        for name, want in sorted(assignment.models.items())
-        for version, one in sorted(observed.models.get(name, {}).items())
-        if one.failed
+        for name, version in sorted(failed)
+        if (want := assignment.models.get(name)) is not None
         and version not in want.versions
         and version not in observed.added.get(name, {})
-    ]
-    return tuple(strange)
+    )
 
 
 def _say(action: Reload | Wait | Blocked | Converged) -> str:

@@ -157,14 +157,18 @@ def _words(action: ModelAction) -> str:
 
 
 def _rolls_back(rollout: Rollout) -> bool:
+    if rollout.kind is not Kind.ROLLBACK:
+        return False
     step = rollout.step
-    return rollout.kind is Kind.ROLLBACK and step is not None and step.name is StepName.PROMOTE
+    return step is not None and step.name is StepName.PROMOTE
 
 
 def _flipped(rollout: Rollout, name: str, at: Standpoint) -> bool:
     """Whether a rollback has its labels; what it leaves may be as broken as it likes."""
+    if not _rolls_back(rollout):
+        return False
     target, verified = at.targets.get(name), at.observed.verified
-    if not _rolls_back(rollout) or target is None or verified is None:
+    if target is None or verified is None:
         return False
     held = verified.config.models.get(name)
     there = all(at.observed.available(name, version) for version in target.labels.values())

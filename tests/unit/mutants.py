@@ -35,8 +35,8 @@ MUTANTS = (
     Mutant(
         "drops the old version in the push that loads the new one",
         "model_plan",
-        "entry = replace(entry, versions=held.versions | (ready - tired))",
-        "entry = replace(entry, versions=want.versions | (ready - tired))",
+        "entry = ModelConfig(held.base_path, held.versions | (ready - tired), labels)",
+        "entry = ModelConfig(held.base_path, want.versions | (ready - tired), labels)",
     ),
     Mutant(
         "drops before the wanted versions are AVAILABLE",
@@ -179,8 +179,8 @@ MUTANTS = (
     Mutant(
         "leaves out models that have nothing to do",
         "planner",
-        "    models = {name: held for name, view in views.items() if (held := view.holding())}\n",
-        "    models = {}\n",
+        "    models = {name: held for name, held in others if held} | dict(steady)\n",
+        "    models = dict(steady)\n",
     ),
     Mutant(
         "piles calls up on a server that does not answer them",
