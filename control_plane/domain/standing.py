@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from control_plane.domain.action import Blocked, Cause, Converged, ModelAction, Plan, Wait
+from control_plane.domain.action import Blocked, Cause, Change, Converged, ModelAction, Plan, Wait
 from control_plane.domain.advance import Reach, ServerFact
 from control_plane.domain.observed import Observed
 from control_plane.domain.revision import Deployment, Kind
@@ -124,6 +124,8 @@ def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
     action = at.plan.models.get(name, Converged())
     if isinstance(action, Converged) or _flipped(rollout, name, at):
         return _proof(name, at)
+    if _left_behind(rollout, name, at):
+        return ServerFact(Reach.REACHED, "done; what it left goes beside")
     if not isinstance(action, Blocked):
         return ServerFact(Reach.MOVING, _words(action))
     if action.cause in _LACKING:
@@ -165,8 +167,22 @@ def _rolls_back(rollout: Rollout) -> bool:
 
 def _flipped(rollout: Rollout, name: str, at: Standpoint) -> bool:
     """Whether a rollback has its labels; what it leaves may be as broken as it likes."""
-    if not _rolls_back(rollout):
+    return _rolls_back(rollout) and _labelled(name, at)
+
+
+def _left_behind(rollout: Rollout, name: str, at: Standpoint) -> bool:
+    """Whether a rollback has its labels, and what is left is the server's to do.
+
+    A load that was dropped ends with its retries, which may take longer than anyone waits.
+    """
+    step = rollout.step
+    if rollout.kind is not Kind.ROLLBACK or step is None or step.name is not StepName.RETIRE:
         return False
+    return not isinstance(at.plan.models.get(name), Change) and _labelled(name, at)
+
+
+def _labelled(name: str, at: Standpoint) -> bool:
+    """Whether the labels in force are those that the step asks for, on what is loaded."""
     target, verified = at.targets.get(name), at.observed.verified
     if target is None or verified is None:
         return False

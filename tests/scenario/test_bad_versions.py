@@ -1,8 +1,9 @@
 import shutil
 
+from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.rollout import Phase
 from control_plane.store import revisions
-from tests.scenario.stage import FLEET, Resolved, Stage
+from tests.scenario.stage import FLEET, Resolved, Stage, until
 
 
 async def one_version_served(stage: Stage) -> None:
@@ -77,3 +78,22 @@ async def test_a_version_that_cannot_answer_never_gets_the_label(stage: Stage) -
     assert "cannot answer" in failed.sentence
     assert failed.error
     assert await stage.label("a", "scaled") == Resolved(1)
+
+
+async def test_a_rollback_does_not_wait_for_a_load_that_is_tried_again(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1, 2)
+    slow = {"max_num_load_retries": 3, "load_retry_interval_micros": 60_000_000}
+    await stage.server("a", flags=slow, told=ServerFlags())
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    await stage.blind()
+    spoil(stage, 2)
+    await stage.promote("half_plus_two", 2)
+    await until(lambda: stage.states("a", "half_plus_two"), lambda seen: seen.get(2) == "LOADING")
+    await stage.done(await stage.rollback("half_plus_two"))
+    assert await stage.label("a", "half_plus_two") == Resolved(1)
+    assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE", 2: "LOADING"}
+    assert stage.loop is not None
+    verified = stage.loop.view(FLEET)["a"].observed.verified
+    assert verified is not None
+    assert verified.config.models["half_plus_two"].versions == frozenset({1})

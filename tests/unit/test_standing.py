@@ -1,7 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from control_plane.domain.action import Blocked, Cause, Converged, Plan, Wait
+from control_plane.domain.action import Blocked, Cause, Change, Converged, Plan, Rank, Wait
 from control_plane.domain.advance import Reach
 from control_plane.domain.observed import Intent, Observed, Verified, VersionSeen
 from control_plane.domain.revision import Deployment, Kind
@@ -98,6 +98,22 @@ def test_a_rollback_has_arrived_with_its_label_however_broken_what_it_leaves_is(
     flipped = replace(at, observed=replace(at.observed, verified=Verified(config, None, 1.0)))
     assert fact(back, "r:0", flipped).reach is Reach.REACHED
     assert fact(rollout(StepName.PROMOTE), "r:0", flipped).reach is Reach.FAILED
+
+
+def test_a_rollback_drops_what_it_leaves_and_waits_for_no_end_of_it() -> None:
+    config = Config({"m": ModelConfig("/m", frozenset({1}), {"stable": 1})})
+    unloading = {"m": Wait("m 2 is LOADING, not END yet", 900.0)}
+    drop = {"m": Change(Rank.DROP, config.models["m"], "drop m 2")}
+    cases = {
+        (Kind.ROLLBACK, "waits"): Reach.REACHED,
+        (Kind.ROLLBACK, "drops"): Reach.MOVING,
+        (Kind.PROMOTE, "waits"): Reach.MOVING,
+    }
+    for (kind, what), reach in cases.items():
+        actions = unloading if what == "waits" else drop
+        at = standing(Plan(Wait("", 900.0), "", actions), {1: UP, 2: VersionSeen(State.LOADING, 1)})
+        at = replace(at, observed=replace(at.observed, verified=Verified(config, None, 1.0)))
+        assert fact(rollout(StepName.RETIRE, kind), "r:0", at).reach is reach
 
 
 def test_only_versions_that_labels_move_to_have_to_answer_and_only_while_loading() -> None:
