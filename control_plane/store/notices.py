@@ -9,14 +9,16 @@ import enum
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from control_plane.domain.errors import Transient
 from control_plane.store.database import Database, Session
+
+if TYPE_CHECKING:
+    import psycopg
 
 CHANNEL: Final = "tfsctl"
 AGAIN_S: Final = 0.5
@@ -66,7 +68,7 @@ async def tell(s: Session, kind: Kind) -> None:
 async def follow(db: Database, heard: Callable[[Notice], None]) -> None:
     """Call `heard` with every notice of others, until cancelled; returns at once on SQLite."""
     while True:
-        with suppress(Transient, psycopg.Error):
+        with suppress(Transient):
             connection = await db.of_its_own()
             if connection is None:
                 return
@@ -75,15 +77,18 @@ async def follow(db: Database, heard: Callable[[Notice], None]) -> None:
 
 
 async def _listen(
-    connection: psycopg.AsyncConnection[Any], origin: str, heard: Callable[[Notice], None]
+    connection: "psycopg.AsyncConnection[Any]", origin: str, heard: Callable[[Notice], None]
 ) -> None:
+    from psycopg import Error  # here, as SQLite does without its 10 MB
+
     try:
-        await connection.set_autocommit(True)
-        await connection.execute(f"LISTEN {CHANNEL}".encode())
-        heard(Notice(Kind.MISSED))
-        async for one in connection.notifies():
-            if (notice := _read(one.payload, origin)) is not None:
-                heard(notice)
+        with suppress(Error):
+            await connection.set_autocommit(True)
+            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            heard(Notice(Kind.MISSED))
+            async for one in connection.notifies():
+                if (notice := _read(one.payload, origin)) is not None:
+                    heard(notice)
     finally:
         await connection.close()
 
