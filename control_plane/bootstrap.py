@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,17 +26,20 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import control_plane
-from control_plane import telemetry, upkeep
+from control_plane import keys, telemetry, upkeep, workers
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
 from control_plane.domain.errors import Conflict
 from control_plane.metrics import CountedServer, Metrics
 from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.services import access
+from control_plane.services.feed import Feed
 from control_plane.serving.client import GrpcModelServer
 from control_plane.settings import Settings
-from control_plane.store import files
+from control_plane.store import files, notices
 from control_plane.store.database import Database
+from control_plane.store.engines import IDLE_S
+from control_plane.store.notices import Notice
 
 _M_ARENA_MAX = -8  # malloc.h
 _SWITCH_S = 0.001  # a commit that is through waits so long, at most, for a busy event loop
@@ -68,7 +71,13 @@ def serve(settings: Settings) -> None:
     telemetry.configure_logging(settings.log_level, settings.log_format)
     _use_one_arena()
     sys.setswitchinterval(_SWITCH_S)
-    uvloop.run(_serve(settings))
+    listener = listen(settings.host, settings.port)
+    if settings.workers > 1:
+        settings = keys.with_shutdown_key(settings, new_secret)
+        upkeep.make_home(settings)
+        upkeep.prepare(settings)
+        workers.fork(settings.workers, listener)
+    uvloop.run(_serve(settings, listener))
 
 
 def _use_one_arena() -> None:
@@ -86,12 +95,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Serve until the block ends; `url` answers from the block's first line on."""
-    listener = listen(settings.host, settings.port)
-    told_to_end = asyncio.Event()
-    async with _composed(settings, told_to_end.set) as app:
-        server = _Server(_server_config(app, settings), app.state.running.feed.close)
+async def running(
+    settings: Settings,
+    listener: socket.socket | None = None,
+    told_to_end: asyncio.Event | None = None,
+) -> AsyncIterator[Running]:
+    """Serve until the block ends; `url` answers from the block's first line on.
+
+    It listens on its own unless it is given a socket, and also ends when `told_to_end` is set.
+    """
+    listener = listener or listen(settings.host, settings.port)
+    told_to_end = told_to_end or asyncio.Event()
+    async with _composed(settings, told_to_end.set) as (app, reconciler):
+        server = _Server(_server_config(app, settings), app.state.running.feed, reconciler)
         ended = asyncio.create_task(_serve_until(server, listener, told_to_end))
         try:
             while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
@@ -106,16 +122,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 
 class _Server(uvicorn.Server):
-    """Lets go of open event streams before it waits for requests to end."""
+    """Ends in an order that others can take over from at once."""
 
-    def __init__(self, config: uvicorn.Config, let_go: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, feed: Feed, reconciler: Reconciler) -> None:
         super().__init__(config)
-        self._let_go = let_go
+        self._feed = feed
+        self._reconciler = reconciler
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what would not end by itself, then as ever."""
-        await self._let_go()
+        """Be ready no more, let go of streams and fleets, and only then wait for requests."""
+        await self._feed.close()
+        stopping = asyncio.create_task(self._reconciler.stop())
         await super().shutdown(sockets)
+        await stopping
 
 
 async def _serve_until(
@@ -132,13 +151,14 @@ async def _serve_until(
         ending.cancel()
 
 
-def end_by_signals_in_order() -> None:
-    """Let the server's own handling of SIGINT and SIGTERM be the only one.
+def end_by_signals_in_order(told: Callable[[], None] = lambda: None) -> None:
+    """Have SIGINT and SIGTERM call this alone, while the server does not handle them itself.
 
-    It hands the signal on after its own shutdown, when the loop and the store are still to close.
+    It does not yet while we start; and it hands the signal on after its own shutdown, when the
+    loop and the store are still to close.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: told())
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -159,19 +179,28 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings) -> None:
-    end_by_signals_in_order()
-    async with running(settings) as control:
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    loop, told_to_end = asyncio.get_running_loop(), asyncio.Event()
+    end_by_signals_in_order(lambda: _call_in(loop, told_to_end.set))
+    async with running(settings, listener, told_to_end) as control:
         await control.ended
 
 
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed already
+        loop.call_soon_threadsafe(call)
+
+
 @asynccontextmanager
-async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncIterator[FastAPI]:
+async def _composed(
+    settings: Settings, shut_down: Callable[[], None]
+) -> AsyncIterator[tuple[FastAPI, Reconciler]]:
     """Open everything in order, and close it in the opposite one."""
     upkeep.make_home(settings)
+    settings = keys.with_shutdown_key(settings, new_secret)
     with files.hold(settings.url):
         await asyncio.to_thread(upkeep.prepare, settings)
-        db = Database.open(settings.url)
+        db = Database.open(settings.url, idle_s=min(IDLE_S, settings.lease_ttl_s / 4))
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         connect = partial(CountedServer, metrics)
@@ -181,25 +210,35 @@ async def _composed(settings: Settings, shut_down: Callable[[], None]) -> AsyncI
                 await _first_admin(db, settings.admin_token_file)
             app = create_app(_parts(settings, db, reconciler, registry, shut_down))
             await reconciler.start()
-            async with _counting(metrics, db):
-                yield app
+            async with _beside(
+                metrics.measure_lag(),
+                metrics.count_rollouts(db),
+                notices.follow(db, _hearing(app, reconciler)),
+            ):
+                yield app, reconciler
         finally:
             await reconciler.stop()
             await db.close()
 
 
 @asynccontextmanager
-async def _counting(metrics: Metrics, db: Database) -> AsyncIterator[None]:
-    counting = [
-        asyncio.create_task(metrics.measure_lag()),
-        asyncio.create_task(metrics.count_rollouts(db)),
-    ]
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this while the block runs."""
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:
-        for task in counting:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*counting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hearing(app: FastAPI, reconciler: Reconciler) -> Callable[[Notice], None]:
+    def heard(notice: Notice) -> None:
+        app.state.running.feed.poke()
+        reconciler.heard(notice)
+
+    return heard
 
 
 def _parts(
@@ -219,7 +258,10 @@ def _parts(
         new_secret=new_secret,
         registry=registry,
         version=control_plane.__version__,
-        shut_down=shut_down,
+        health=reconciler.health,
+        started=reconciler.started,
+        turns=reconciler.turns,
+        shut_down=workers.end_parent if settings.workers > 1 else shut_down,
         options=ApiOptions(
             docs=settings.api_docs,
             body_bytes=settings.body_bytes,
@@ -234,12 +276,14 @@ def _parts(
 
 def _loop_options(settings: Settings) -> Options:
     # The lock on a SQLite file proves that the last process is gone, so its lease is taken at once.
-    holder = "sqlite" if settings.url.startswith("sqlite") else ""
+    several = not settings.url.startswith("sqlite")
+    who = f"{socket.gethostname()[:80]}-{os.getpid()}-{secrets.token_hex(3)}"
     return Options(
         observe_interval_s=settings.observe_interval_s,
         sweep_s=settings.sweep_s,
         hook_commands_file=settings.hook_commands_file,
-        holder=holder,
+        holder=who if several else "sqlite",
+        terms=settings.lease,
     )
 
 
@@ -260,10 +304,8 @@ async def _first_admin(db: Database, file: Path) -> None:
     """Write the first admin token aside before the database knows it, so that none is lost."""
     secret = new_secret()
     id_ = new_id()
-    aside = file.with_suffix(".new")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(f"cp_{id_}_{secret}\n")
+    aside = file.with_suffix(f".{id_}")  # other workers do the same at this moment
+    keys.write(aside, f"cp_{id_}_{secret}")
     made = await access.first_admin(db, id_=id_, secret=secret, now=clock())
     if made is None:
         aside.unlink()

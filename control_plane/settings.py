@@ -7,10 +7,11 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_plane.domain.errors import FieldInvalid
+from control_plane.domain.leasing import Terms
 
 PREFIX = "TFSCTL_"
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -33,7 +34,8 @@ class Settings(BaseSettings):
         int, Field(ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
     ] = 8080
     workers: Annotated[
-        int, Field(ge=1, le=1, description="Number of processes; one, in this version.")
+        int,
+        Field(ge=1, le=64, description="Processes on the port; more than one on PostgreSQL only."),
     ] = 1
     auth: Annotated[
         Literal["on", "off"],
@@ -42,6 +44,17 @@ class Settings(BaseSettings):
     migrate: Annotated[
         bool, Field(description="Bring the database's schema up to date at the start.")
     ] = True
+    lease_ttl_s: Annotated[
+        PositiveSeconds,
+        Field(description="A replica that was not heard of for so long leads no fleet any more."),
+    ] = 6.0
+    lease_renew_s: Annotated[
+        PositiveSeconds,
+        Field(description="How often a replica says that it lives; its lease outlasts two times."),
+    ] = 2.0
+    send_margin_s: Annotated[
+        PositiveSeconds, Field(description="A push needs so much time before its lease ends.")
+    ] = 1.0
     observe_interval_s: Annotated[
         PositiveSeconds, Field(description="How often a steady server's marker is probed.")
     ] = 2.0
@@ -61,13 +74,20 @@ class Settings(BaseSettings):
     wait_s: Annotated[
         PositiveSeconds, Field(description="The longest that `Prefer: wait=N` holds an answer.")
     ] = 300.0
+    shutdown: Annotated[
+        Literal["on", "off"],
+        Field(description="`on`: `POST /api/v1/admin:shutdown` works, also if no key is set."),
+    ] = "off"
     shutdown_key: Annotated[
         str,
-        Field(description="Key that `POST /api/v1/admin:shutdown` asks for; empty: switched off."),
+        Field(description="Key that switches `admin:shutdown` on; else of the file; else random."),
     ] = ""
+    shutdown_key_file: Annotated[
+        Path | None, Field(description="File with the key that switches `admin:shutdown` on.")
+    ] = None
     shutdown_grace_s: Annotated[
         int, Field(ge=0, description="Time that open requests get when the process is told to end.")
-    ] = 4
+    ] = 3
     hook_commands_file: Annotated[
         Path | None,
         Field(description="JSON file, ours alone, of the commands that hooks may run, by name."),
@@ -93,6 +113,23 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("workers")
+    @classmethod
+    def _sqlite_is_for_one(cls, workers: int, info: ValidationInfo) -> int:
+        url = info.data.get("database_url", "")
+        if workers > 1 and (not url or url.startswith("sqlite")):
+            raise ValueError("SQLite is for one process; use PostgreSQL for several")
+        return workers
+
+    @property
+    def lease(self) -> Terms:
+        """How long leases last.
+
+        Raises:
+            FieldInvalid: a lease would not outlast a lost renewal.
+        """
+        return Terms(self.lease_ttl_s, self.lease_renew_s, self.send_margin_s)
+
     @property
     def url(self) -> str:
         """The database's URL, the default written out."""
@@ -103,6 +140,11 @@ class Settings(BaseSettings):
         """Where the first admin token is written."""
         return self.data_dir / "admin-token"
 
+    @property
+    def random_key_file(self) -> Path:
+        """Where a key for `admin:shutdown` is written that nobody chose."""
+        return self.data_dir / "shutdown-key"
+
 
 def load(**given: Any) -> Settings:
     """Read the environment; what was given and is not None overrides it.
@@ -111,12 +153,14 @@ def load(**given: Any) -> Settings:
         FieldInvalid: a setting is not valid.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        read = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "auth"
         text = first["msg"].removeprefix("Value error, ")
         raise FieldInvalid(name, text, hint=f"option or {PREFIX}{name.upper()}") from None
+    _ = read.lease
+    return read
 
 
 def is_loopback(host: str) -> bool:

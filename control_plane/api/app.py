@@ -18,6 +18,7 @@ from control_plane.api import (
     models,
     predict,
     problems,
+    ready,
     request_sets,
     resolve,
     rollouts,
@@ -94,6 +95,7 @@ def _api() -> APIRouter:
         events.router,
         hooks.router,
         tokens.router,
+        ready.router,
         system.admin_router,
     ):
         api.include_router(one)

@@ -91,6 +91,7 @@ class Write:
             if known := await self._recall():
                 return known
             raise
+        self.running.resolved.doubt()
         self.running.feed.poke()
         return present(outcome)
 

@@ -18,11 +18,12 @@ from control_plane.api import problems
 from control_plane.api.parts import ApiOptions
 from control_plane.domain.errors import ControlPlaneError, Denied, NotAuthenticated
 from control_plane.domain.request_set import MOST_BYTES
-from control_plane.services.access import LOCAL, Access, Actor
+from control_plane.services.access import KEY_HOLDER, LOCAL, Access, Actor, is_same
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _GUARDED: Final = "/api/v1/"
+_SHUTDOWN: Final = "/api/v1/admin:shutdown"  # has a key of its own
 _UPLOADS: Final = "/request-sets/"
 _UPLOAD_TYPES: Final = (b"application/octet-stream", b"application/x-ndjson")
 _SECURITY: Final = (
@@ -133,7 +134,7 @@ class Front:
             if scope["method"] not in _READS:
                 receive = self._intake(scope, head, receive)
             if scope["path"].startswith(_GUARDED):
-                scope["actor"] = await self._who(head.authorization)
+                scope["actor"] = await self._who(scope["path"], head.authorization)
         except ControlPlaneError as error:
             refusal = problems.problem(error, scope["request_id"])
             await refusal(scope, receive, send)
@@ -144,12 +145,16 @@ class Front:
             return
         await self._app(scope, receive, send)
 
-    async def _who(self, authorization: bytes) -> Actor:
+    async def _who(self, path: str, authorization: bytes) -> Actor:
+        bears = authorization[:7].lower() == b"bearer "
+        secret = authorization[7:].decode("latin-1") if bears else ""
+        key = self._options.shutdown_key
+        if path == _SHUTDOWN and key and is_same(secret, key):
+            return KEY_HOLDER
         if not self._auth_required:
             return LOCAL
-        if not authorization[:7].lower() == b"bearer ":
+        if not bears:
             raise NotAuthenticated
-        secret = authorization[7:].decode("latin-1")
         return self._access.peek(secret) or await self._access.check(secret)
 
     def _intake(self, scope: Scope, head: _Head, receive: Receive) -> Receive:

@@ -52,7 +52,9 @@ class AppParts:
     new_secret: Callable[[], str]  # 43 random characters of URL-safe base64
     registry: CollectorRegistry
     version: str = "0"
-    health: Callable[[], Mapping[str, str]] = dict  # what is wrong, by part; empty when all is well
+    health: Callable[[], Mapping[str, str]] = dict  # by part; what does not begin with "ok" is ill
+    started: Callable[[], bool] = lambda: True
+    turns: Callable[[], bool] = lambda: True  # whether the loop still comes round
     shut_down: Callable[[], None] = lambda: None
     options: ApiOptions = field(default_factory=ApiOptions)
 

@@ -18,13 +18,15 @@ from control_plane.services.access import Role
 PATH: Final = "/api/v1/fleets/{fleet}/models/{model}/labels/{label}"
 NAME: Final = "resolve_label"
 ROLE: Final = Role.VIEWER
+FRESH_S: Final = 1.0
 
 
 class Resolve:
     """Answers from the snapshot."""
 
     def __init__(self, running: Running) -> None:
-        self._answer = running.resolved.answer
+        self._resolved = running.resolved
+        self._feed = running.feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the bytes that are ready, or a problem."""
@@ -32,7 +34,9 @@ class Resolve:
         scope["handler"] = NAME
         try:
             scope["actor"].require(ROLE)
-            body = self._answer(asked["fleet"], asked["model"], asked["label"])
+            if self._resolved.doubted:
+                await self._resolved.settle()
+            body = self._resolved.answer(asked["fleet"], asked["model"], asked["label"])
         except ControlPlaneError as error:
             await problems.problem(error, scope["request_id"])(scope, receive, send)
             return
@@ -43,10 +47,16 @@ class Resolve:
                 "headers": [
                     (b"content-type", b"application/json"),
                     (b"content-length", b"%d" % len(body)),
+                    *self._age(),
                 ],
             }
         )
         await send({"type": "http.response.body", "body": body})
+
+    def _age(self) -> list[tuple[bytes, bytes]]:
+        """Say how old the answer may be when the database does not answer; else it is fresh."""
+        age_s = self._feed.age_s()
+        return [(b"age", b"%d" % age_s)] if age_s > FRESH_S else []
 
 
 def route(running: Running) -> Route:
@@ -71,7 +81,9 @@ def openapi_path() -> dict[str, Any]:
         "get": {
             "tags": ["resolve"],
             "summary": "Resolve Label",
-            "description": "Say where a label points and how many servers answer so.",
+            "description": "Say where a label points and how many servers answer so.\n\n"
+            "The answer is never older than a second, unless the database does not answer: then it"
+            " has an `Age`, in seconds.",
             "operationId": NAME,
             "parameters": parameters,
             "responses": {

@@ -1,37 +1,47 @@
 """What watches the process: is it alive, is it ready, what does it count."""
 
 import asyncio
-import hmac
+from contextlib import suppress
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+import structlog
+from fastapi import APIRouter, Header, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from control_plane.api import problems
 from control_plane.api.deps import AdminDep, PartsDep, RunningDep, json_response
 from control_plane.api.parts import Running
-from control_plane.domain.errors import ControlPlaneError, Denied, NotFound
-from control_plane.services import history
+from control_plane.domain.errors import (
+    ControlPlaneError,
+    NotAuthenticated,
+    NotFound,
+    Starting,
+    Transient,
+)
+from control_plane.services import ending, readiness
+from control_plane.services.access import KEY_HOLDER, is_same
 
 router = APIRouter(tags=["system"])
 admin_router = APIRouter(tags=["system"])
 _READY_S: Final = 2.0
+log = structlog.get_logger()
 
 
 @router.get("/livez")
-async def livez() -> Response:
-    """Say that the process runs; nothing else is asked."""
-    return json_response({"status": "ok"})
+async def livez(parts: PartsDep) -> Response:
+    """Say that the process runs and its loop comes round, whatever the database does."""
+    turns = parts.turns()
+    return json_response({"status": "ok" if turns else "stuck"}, 200 if turns else 503)
 
 
 @router.get("/readyz")
 async def readyz(
     running: RunningDep, verbose: Annotated[str | None, Query(max_length=16)] = None
 ) -> Response:
-    """Say whether requests are welcome: the database answers and we are not going away."""
+    """Say whether requests are welcome: database, schema and leases are known, and we stay."""
     checks = await _checks(running)
-    ready = all(text == "ok" for text in checks.values())
+    ready = all(text.startswith("ok") for text in checks.values())
     body: dict[str, object] = {"status": "ready" if ready else "not ready"}
     if verbose is not None:
         body["checks"] = checks
@@ -61,25 +71,34 @@ async def explain(code: str) -> Response:
 
 @admin_router.post("/admin:shutdown", status_code=202)
 async def shut_down(
-    parts: PartsDep, _: AdminDep, x_shutdown_key: Annotated[str, Header(max_length=512)] = ""
+    request: Request,
+    parts: PartsDep,
+    actor: AdminDep,
+    x_shutdown_key: Annotated[str, Header(max_length=512)] = "",
 ) -> Response:
-    """End the process, where that is enabled."""
+    """End this replica, where that is enabled: the key is the bearer, or in X-Shutdown-Key."""
     wanted = parts.options.shutdown_key
     if not wanted:
         raise HTTPException(404)
-    if not hmac.compare_digest(x_shutdown_key.encode(), wanted.encode()):
-        raise Denied("X-Shutdown-Key is not the key that this process was given")
+    if actor is not KEY_HOLDER and not is_same(x_shutdown_key, wanted):
+        raise NotAuthenticated("this needs the key that this process was given for it")
+    if not parts.started():
+        raise Starting
+    client = request.client.host if request.client else ""
+    log.warning("told to end", actor=actor.name, client=client)
+    with suppress(Transient):  # a database that is away keeps nobody from ending
+        await ending.requested(parts.db, actor=actor.name, client=client, now=parts.clock())
     parts.shut_down()
     return json_response({"status": "ending"}, 202)
 
 
 async def _checks(running: Running) -> dict[str, str]:
-    checks = {"database": "ok", **running.parts.health()}
+    checks = {"database": "ok", "migrations": "not known", **running.parts.health()}
     if running.feed.closed:
         checks["process"] = "shutting down"
     try:
         async with asyncio.timeout(_READY_S):
-            await history.resume(running.parts.db, "")
+            checks["migrations"] = await readiness.database(running.parts.db)
     except TimeoutError:
         checks["database"] = f"no answer within {_READY_S:g} s"
     except ControlPlaneError as error:

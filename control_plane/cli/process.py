@@ -48,7 +48,7 @@ def up(
     """Run everything: example models, dev servers, the control plane. Ctrl-C ends all of it."""
     from control_plane.quick_start import up as run
 
-    run(settings.load(data_dir=data_dir, port=port, auth="off"), servers)
+    run(settings.load(data_dir=data_dir, port=port, auth="off", workers=1), servers)
 
 
 @commands.command("serve")

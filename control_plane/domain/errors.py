@@ -145,6 +145,10 @@ class StoreBusy(Transient):
     """The database is busy; try again."""
 
 
+class Starting(Transient):
+    """The control plane has only begun to start; try again in a moment."""
+
+
 class LeaseLost(Transient):
     """Another process now reconciles this fleet."""
 

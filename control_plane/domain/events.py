@@ -62,6 +62,7 @@ class EventKind(enum.StrEnum):
     STRATEGY_DELETED = "strategy.deleted"
     TOKEN_CREATED = "token.created"  # noqa: S105 - an event's name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
+    SHUTDOWN_REQUESTED = "shutdown.requested"  # of one replica, all of its processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,11 @@ class Leadership:
         """How many fleets are ours now."""
         return sum(self._left_s(one) > 0 for one in self._held.values())
 
+    @property
+    def known(self) -> bool:
+        """Whether the database ever told who leads."""
+        return self._known_at is not None
+
     def health(self) -> str:
         """Say whether it is known who leads; "ok" and how things stand if so."""
         if self._known_at is None:

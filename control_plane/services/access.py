@@ -65,6 +65,7 @@ class Actor:
 
 
 LOCAL: Final = Actor("local", Role.ADMIN)  # who acts where no tokens are asked for
+KEY_HOLDER: Final = Actor("shutdown-key", Role.ADMIN)  # who has the key of `admin:shutdown` alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,11 @@ def _token(request: TokenRequest, now: datetime) -> Token:
 
 def _valid(token: Token, now: datetime) -> bool:
     return token.revoked_at is None and (token.expires_at is None or now < token.expires_at)
+
+
+def is_same(given: str, wanted: str) -> bool:
+    """Compare secrets in a time that tells nothing of either."""
+    return hmac.compare_digest(_sha256(given), _sha256(wanted))
 
 
 def _sha256(secret: str) -> str:

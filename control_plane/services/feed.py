@@ -5,6 +5,7 @@ of others within `BUSY_S` while somebody eager waits, `IDLE_S` otherwise.
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -25,8 +26,13 @@ class Feed:
         self._grown = asyncio.Condition()
         self._poked = asyncio.Event()
         self._eager = 0
+        self._looked_at = time.monotonic()
         self.seq = 0
         self.closed = False
+
+    def age_s(self) -> float:
+        """How long ago the journal was looked at."""
+        return time.monotonic() - self._looked_at
 
     def poke(self) -> None:
         """Look at the journal now."""
@@ -66,8 +72,10 @@ class Feed:
                 await asyncio.sleep(BREATH_S)  # a promotion writes several times: read once
 
     async def _look(self) -> None:
+        at = time.monotonic()
         async with self._db.glance() as s:
             last = await journal.last_seq(s)
+        self._looked_at = at
         if last != self.seq:
             async with self._grown:
                 self.seq = last

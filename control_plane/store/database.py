@@ -106,8 +106,9 @@ class Database:
             return None
         with translated():
             made = await self._engines.writer.raw_connection()
+        driver = made.driver_connection
         made.detach()
-        return made.driver_connection
+        return driver
 
     @asynccontextmanager
     async def _in_time(self, within_s: float | None) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 import control_plane
 from control_plane.domain.errors import SchemaMismatch
@@ -30,6 +31,11 @@ def current(url: str) -> str:
         return ""
     with connection_to(url, read_only=True) as connection:
         return at(connection)
+
+
+async def at_now(s: AsyncSession) -> str:
+    """Return the id of the migration that an upgraded database is at; others may move it on."""
+    return str((await s.execute(text(f"SELECT version_num FROM {_VERSIONS}"))).scalar())  # noqa: S608
 
 
 def check(url: str) -> None:

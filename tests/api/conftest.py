@@ -86,7 +86,11 @@ class Api:
 
 @asynccontextmanager
 async def serving(
-    url: str, *, auth_required: bool = False, options: ApiOptions | None = None
+    url: str,
+    *,
+    auth_required: bool = False,
+    options: ApiOptions | None = None,
+    started: bool = True,
 ) -> AsyncIterator[Api]:
     """Run the API over a database."""
     db, nudges = Database.open(url), Nudges()
@@ -99,6 +103,7 @@ async def serving(
         new_id=new_id,
         new_secret=new_secret,
         registry=CollectorRegistry(),
+        started=lambda: started,
         options=options or ApiOptions(),
     )
     app = create_app(parts)

@@ -24,7 +24,7 @@ from tests.api.conftest import Api, half_plus_two, serving
 from tests.databases import sqlite_url
 
 EXAMPLES = 200
-ENDLESS_OR_ELSEWHERE = (":stream", ":shutdown", ":predict")
+ENDLESS_OR_ELSEWHERE = (":stream", ":shutdown", ":predict", "/ready")
 KNOWN = {"model": "half_plus_two", "fleet": "default", "label": "stable", "server": "a"}
 
 

@@ -99,6 +99,7 @@ EVENTS = {
     EventKind.STRATEGY_DELETED: "a strategy was deleted",
     EventKind.TOKEN_CREATED: "a token was created",
     EventKind.TOKEN_REVOKED: "a token was revoked",
+    EventKind.SHUTDOWN_REQUESTED: "somebody ended a replica through `admin:shutdown`",
 }
 
 
