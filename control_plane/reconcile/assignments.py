@@ -1,7 +1,7 @@
 """What a fleet should serve, with its live rollouts, from one read of the database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from control_plane.domain import standing
 from control_plane.domain.assigned import Goal
@@ -44,6 +44,7 @@ class Desired:
     targets: Mapping[str, StepTarget]
     base_paths: Mapping[str, str]  # as the servers see them
     registered: tuple[str, ...] = ()  # every model there is, where a server is not ours yet
+    _goal: list[Goal] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def stamp(self) -> tuple[int, tuple[str, ...]]:
@@ -78,9 +79,11 @@ class Desired:
 
     @property
     def goal(self) -> Goal:
-        """What each server is to be given of it."""
-        journeys = tuple((one.rollout, one.before, one.after) for one in self.live)
-        return Goal(self.fleet, self.targets, journeys, self.base_paths)
+        """What each server is to be given of it; one for all, since it keeps what they share."""
+        if not self._goal:
+            journeys = tuple((one.rollout, one.before, one.after) for one in self.live)
+            self._goal.append(Goal(self.fleet, self.targets, journeys, self.base_paths))
+        return self._goal[0]
 
     def targets_of(self, server: str) -> Mapping[str, StepTarget]:
         """What one server should serve: what all do, and what steps gave it before others."""
