@@ -56,6 +56,24 @@ _PAGE: Final = """<!DOCTYPE html>
 {% for model, after in deployments.after.items() %}
 <tr><td>{{ model }}</td><td>{{ facts(deployments.before[model]) }}</td><td>{{ facts(after) }}</td>
 </tr>{% endfor %}</table>
+<h2>Plan</h2>
+{% if plan %}<p>Worked out {% if plan.agreed %}for whoever started it by its hash{% else %}when the
+rollout was taken up{% endif %}, {{ time(plan.made_at) }}, from what was observed of the servers
+until then{% if plan.reloads_before %}; {{ plan.reloads_before }} reloads had gone out
+already{% endif %}. Hash: <code>{{ plan.plan_hash }}</code></p>
+<p>Way back: {{ plan.rollback or "none" }}. Estimated time: {{ plan.eta_s }} s.</p>
+{% for one in plan.warnings %}<p><strong>Warning:</strong> {{ one }}</p>{% endfor %}
+<table><tr><th>step</th><th>what it asks for</th></tr>
+{% for one in plan.steps %}<tr><td>{{ one }}</td><td>{% if plan.specs[loop.index0] %}
+{{ facts(plan.specs[loop.index0]) }}{% endif %}</td></tr>{% endfor %}</table>
+{% for one in plan.signatures %}<p>{{ one.model }}, {{ one.label }}: {{ one.before }} →
+{{ one.after }} {{ chip(one.verdict) }}</p>{% endfor %}
+<table><tr><th>server</th><th>step</th><th>reload</th><th>waits for</th><th>config</th></tr>
+{% for one in plan.reloads %}<tr><td>{{ one.server }}</td><td>{{ one.step }}</td>
+<td>{{ one.why }}</td><td>{{ one.waits_for | join(", ") or "–" }}</td>
+<td><pre>{{ one.diff }}</pre></td></tr>{% else %}<tr><td colspan="5">No reloads.</td></tr>
+{% endfor %}</table>
+{% else %}<p>No plan was kept.</p>{% endif %}
 {% if signatures %}<h2>Signatures</h2>
 {% for one in signatures %}<p>{{ one.model }}, {{ one.label }}: {{ one.before }} → {{ one.after }}
 {{ chip(one.verdict) }}</p>{% if one.text %}<pre>{{ one.text }}</pre>{% endif %}

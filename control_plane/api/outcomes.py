@@ -1,10 +1,10 @@
 """Answers to changes of what is served: work begun, nothing to change, or the plan of a dry run."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Response
 
@@ -15,6 +15,7 @@ from control_plane.domain.rollout import Rollout
 from control_plane.services import rollouts
 from control_plane.services.access import TokenKind
 from control_plane.services.changes import Call, Keep, Outcome, Planned, Started, Unchanged
+from control_plane.services.kept_plans import kept_json
 from control_plane.services.plan_view import plan_json
 from control_plane.services.rollout_view import rollout_json
 
@@ -64,10 +65,11 @@ def outcome_answer(outcome: Outcome) -> Answer:
             return Answer(200, {"changed": False})
 
 
-def _check_plan(plan_hash: str, planned: Planned) -> None:
+def _check_plan(plan_hash: str, planned: Planned) -> Mapping[str, Any]:
     plan = plan_json(planned)
     if plan["plan_hash"] != plan_hash:
         raise PlanChanged(plan=plan)
+    return kept_json(plan, agreed=True)
 
 
 async def held(write: Write, answer: Answer) -> Answer:

@@ -7,7 +7,7 @@ newest revision, so what was rolled back is never followed by an older flip.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from control_plane.domain.errors import NotFound
@@ -22,8 +22,9 @@ from control_plane.store.database import Database, Session
 class DesiredState:
     """The newest read of every fleet."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, note: Callable[[Desired], None] = lambda _: None) -> None:
         self._db = db
+        self._note = note  # is told of every read before anybody acts on it
         self._known: dict[str, Desired] = {}
         self._running: dict[str, asyncio.Task[Desired]] = {}
         self._next: dict[str, asyncio.Task[Desired]] = {}
@@ -101,6 +102,7 @@ class DesiredState:
         async with self._db.glance() as s:
             found = await read(s, fleet, self._known.get(fleet))
         self._known[fleet], self._certain[fleet] = found, doubts
+        self._note(found)
         return found
 
 

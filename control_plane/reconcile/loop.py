@@ -29,6 +29,7 @@ from control_plane.reconcile.hooks import LiveHooks
 from control_plane.reconcile.leader import Leadership
 from control_plane.reconcile.led import LedFleets, of_all
 from control_plane.reconcile.observe import Storage
+from control_plane.reconcile.plans import Plans
 from control_plane.reconcile.queue import KeyedQueue
 from control_plane.reconcile.recorder import Recorder
 from control_plane.reconcile.rollout import advance_rollout
@@ -79,6 +80,7 @@ class Reconciler:
         self._gates: Gates | None = None
         self._hooks: LiveHooks | None = None
         self._led: LedFleets | None = None
+        self._plans: Plans | None = None
         self._round_at = time.monotonic()
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
@@ -93,18 +95,19 @@ class Reconciler:
             clock=self._clock,
             options=self._options,
             installation=name,
-            desired=DesiredState(self._db),
+            desired=DesiredState(self._db, self._note),
             leadership=Leadership(self._db, holder, time.monotonic, self._options.terms),
             recorder=Recorder(self._db),
             storage=Storage(time.monotonic),
             nudge=self._queue.nudge,
             written=self._tell,
         )
+        self._plans = Plans(self._world)
         commands_file = self._options.hook_commands_file
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
-        self._gates = gates = self._world.gates = Gates(self._world)
-        self._led = LedFleets(self._world, self._queue, self._connect, gates.forget)
+        self._gates = self._world.gates = Gates(self._world)
+        self._led = LedFleets(self._world, self._queue, self._connect, self._left)
         await self._led.keep()
         self._queue.nudge(_FLEETS)
         self._queue.nudge(_SEEN)
@@ -191,11 +194,23 @@ class Reconciler:
                 return await self._rollout(world, key.fleet, key.name)
             case "fleet":
                 return await self._fleet(world, led, key.fleet)
+            case "plan":
+                return await self._plans.keep(key.name) if self._plans else None
             case "seen":
                 return await self._flush(world)
             case _:
                 self._round_at = time.monotonic()
                 return await led.keep()
+
+    def _note(self, desired: Desired) -> None:
+        if self._plans is not None:
+            self._plans.note(desired)
+
+    def _left(self, fleet: str) -> None:
+        if self._gates is not None:
+            self._gates.forget(fleet)
+        if self._plans is not None:
+            self._plans.forget(fleet)
 
     async def _fleet(self, world: World, led: LedFleets, fleet: str) -> float | None:
         """Take up what changed of a fleet in the database."""

@@ -44,7 +44,7 @@ class Options:
 class Key(NamedTuple):
     """Who a pass is for."""
 
-    kind: str  # fleets | fleet | server | rollout
+    kind: str  # fleets | fleet | server | rollout | plan
     fleet: str = ""
     name: str = ""
 

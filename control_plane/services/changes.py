@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from control_plane.domain.advance import alone, superseded
 from control_plane.domain.errors import PreconditionFailed, RolloutInFlight
@@ -37,11 +37,14 @@ from control_plane.services.transitions import (
     revision_event,
     state_at,
 )
-from control_plane.store import fleets, hooks, journal, revisions, rollouts
+from control_plane.store import fleets, hooks, journal, plans, revisions, rollouts
 from control_plane.store.database import Database, Session
+from control_plane.store.plans import KeptPlan
 
 LOAD_ESTIMATE_S: Final = 60.0
 DEADLINE_S: Final = 3 * LOAD_ESTIMATE_S + 600.0
+Document: TypeAlias = Mapping[str, Any]  # JSON
+Callers: TypeAlias = Mapping[str, tuple[int | None, int | None, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Call:
     dry_run: bool = False
     if_match: int | None = None  # the revision that must have changed the deployment last
     automatic: bool = False  # a policy or a service asks, not a person
-    agreed: Callable[["Planned"], None] | None = None  # raises if another plan was shown
+    agreed: Callable[["Planned"], Document] | None = None  # what to keep; raises if it is another
 
     @property
     def writer(self) -> Writer:
@@ -77,7 +80,7 @@ class Plan:
     steps: tuple[Step, ...]
     servers: tuple[str, ...]
     supersedes: tuple[str, ...]  # live rollouts that would end
-    unlabelled: Mapping[str, tuple[int | None, int | None, int | None]]  # before, during, after
+    unlabelled: Callers
     warnings: tuple[str, ...]
 
 
@@ -228,13 +231,15 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
     base = await _base(s, ground, live, after)
     after = {**base.state, **after}
     plan = _plan(ground, replace(change, after=after), base, live)
-    if call.dry_run or call.agreed:
-        planned = await _planned(s, ground, plan, change.label, call)
-        if call.dry_run:
-            return planned
-        if call.agreed:
-            call.agreed(planned)
-    return await _start(s, plan, change.label, base, live, call)
+    if not (call.dry_run or call.agreed):
+        return await _start(s, plan, change.label, base, live, call)
+    planned = await _planned(s, ground, plan, change.label, call)
+    if not call.agreed or call.dry_run:
+        return planned
+    document = call.agreed(planned)
+    begun = await _start(s, plan, change.label, base, live, call)
+    await plans.keep(s, KeptPlan(call.new_id, call.now, document))
+    return begun
 
 
 async def _planned(s: Session, ground: Ground, plan: Plan, label: str, call: Call) -> Planned:
@@ -271,9 +276,7 @@ async def _base(
 
 def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) -> Plan:
     head = ground.fleet.head
-    callers = {
-        model: _callers(base.state.get(model), change.after.get(model)) for model in change.after
-    }
+    callers = callers_of(base.state, change.after)
     return Plan(
         fleet=ground.fleet.name,
         kind=change.kind,
@@ -286,18 +289,22 @@ def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) 
         servers=ground.servers,
         supersedes=tuple(one.id for one in live),
         unlabelled=callers,
-        warnings=(*change.warnings, *_told(callers)),
+        warnings=(*change.warnings, *callers_told(callers)),
     )
 
 
-def _callers(
-    before: Deployment | None, after: Deployment | None
-) -> tuple[int | None, int | None, int | None]:
-    old, new = unlabelled_version(before), unlabelled_version(after)
-    return old, max((v for v in (old, new) if v is not None), default=None), new
+def callers_of(before: State, after: State) -> Callers:
+    """Return by model which version callers without a label get before, during and after."""
+
+    def one(model: str) -> tuple[int | None, int | None, int | None]:
+        old, new = unlabelled_version(before.get(model)), unlabelled_version(after.get(model))
+        return old, max((v for v in (old, new) if v is not None), default=None), new
+
+    return {model: one(model) for model in after}
 
 
-def _told(callers: Mapping[str, tuple[int | None, int | None, int | None]]) -> Iterable[str]:
+def callers_told(callers: Callers) -> Iterable[str]:
+    """Say what callers without a label would notice."""
     for model, (old, during, new) in sorted(callers.items()):
         if old is not None and during != old:
             yield f"callers of {model} without a label go from {old} to {during} while it is loaded"
@@ -324,7 +331,7 @@ async def _start(
     if not await _hooks_hold(s, rollout):
         rollout = _begun(rollout, plan, call)
     await rollouts.add(s, rollout)
-    events += [revision_event(revision, rollout.id), _started_event(rollout, call)]
+    events += [revision_event(revision, rollout.id), _started_event(rollout, plan, call)]
     await journal.append(s, *events)
     if not plan.servers and (far := alone(rollout, call.now)).rollout != rollout:
         rollout = await record(s, rollout, far, call.writer)
@@ -365,7 +372,7 @@ def _rollout(plan: Plan, label: str, call: Call) -> Rollout:
     )
 
 
-def _started_event(rollout: Rollout, call: Call) -> Event:
+def _started_event(rollout: Rollout, plan: Plan, call: Call) -> Event:
     step = rollout.step
     return Event(
         kind=EventKind.ROLLOUT_STARTED,
@@ -383,5 +390,7 @@ def _started_event(rollout: Rollout, call: Call) -> Event:
             "strategy": rollout.strategy,
             "step": str(step.name) if step else "",
             "servers": list(step.servers) if step else [],
+            "supersedes": list(plan.supersedes),
+            "warnings": list(plan.warnings),
         },
     )

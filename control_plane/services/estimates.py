@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Final
 
@@ -32,15 +33,22 @@ class LoadTimes:
 
 
 async def load_times(
-    s: Session, fleet: str, loads: Pairs, sizes: Mapping[tuple[str, int], int]
+    s: Session,
+    fleet: str,
+    loads: Pairs,
+    sizes: Mapping[tuple[str, int], int],
+    until: datetime | None = None,
 ) -> LoadTimes:
-    """Return how long versions take to load; one that was never loaded is as slow as its model."""
+    """Return how long versions take to load, as known at a time, else now.
+
+    One that was never loaded is as slow as its model.
+    """
     after = max(await journal.last_seq(s) - _NEWEST, 0)
     recorded: dict[tuple[str, int], float] = {}
     for model in sorted({name for name, _ in loads}):
         kind = str(EventKind.VERSION_STATE_CHANGED)
         events = await journal.events(s, after, _MOST, fleet=fleet, model=model, kind=kind)
-        times = took(events)
+        times = took(one for one in events if until is None or one.at <= until)
         usual = median(times.values()) if times else None
         for version in (number for name, number in loads if name == model):
             found = times.get(version, usual)

@@ -1,7 +1,11 @@
 """The evidence of a rollout: one document that says who changed what and why, and what was seen.
 
-It is put together from what was recorded while the rollout ran; nobody is asked anew. `sha256` is
-over all the rest as canonical JSON: sorted keys, no spaces, UTF-8.
+It is put together from what was recorded while the rollout ran; nobody is asked anew. Its `plan` is
+the one that was kept when the rollout began (see `kept_plans`): `made_at` says from which moment on
+it foretells, `reloads_before` how many reloads had gone out by then, none unless another process
+took the rollout up, and `agreed` whether somebody started it with the hash of this very plan. Null:
+none was kept, as of rollouts that were over when they began. `sha256` is over all the rest as
+canonical JSON: sorted keys, no spaces, UTF-8.
 """
 
 import hashlib
@@ -12,13 +16,13 @@ from typing import Any, Final
 
 from control_plane.domain import signature
 from control_plane.domain.events import Event, EventKind
-from control_plane.domain.rollout import Rollout, Step, StepName
+from control_plane.domain.rollout import Rollout, StepName
 from control_plane.domain.steps import State
 from control_plane.services.history import event_json
 from control_plane.services.hooks import run_json
 from control_plane.services.rollout_view import desired_json, revision_json, rollout_json
 from control_plane.services.transitions import around
-from control_plane.store import catalog, hooks, journal, revisions, rollouts
+from control_plane.store import catalog, hooks, journal, plans, revisions, rollouts
 from control_plane.store.database import Database, Session
 
 Json = dict[str, Any]
@@ -58,7 +62,7 @@ async def evidence(db: Database, id_: str) -> Json:
             },
             "deployments": {"before": _state_json(before), "after": _state_json(after)},
             "signatures": await _signatures(s, rollout, before, after),
-            "plan": [_planned(one) for one in rollout.steps],
+            "plan": await _plan(s, rollout, seen),
             "timings": _timings(rollout),
             "people": [_said_json(one) for one in told if one.kind in _SAID],
             "approvals": list(_approvals(rollout)),
@@ -123,8 +127,14 @@ async def _signatures(s: Session, rollout: Rollout, before: State, after: State)
     return found
 
 
-def _planned(step: Step) -> Json:
-    return {"step": str(step.name), "spec": dict(step.spec), "servers": list(step.servers)}
+async def _plan(s: Session, rollout: Rollout, seen: Iterable[Event]) -> Json | None:
+    kept = await plans.plan_of(s, rollout.id)
+    if kept is None:
+        return None
+    sent = (one for one in seen if one.kind is EventKind.SERVER_RELOADED)
+    early = sum(one.at < kept.made_at for one in sent)
+    made = {"made_at": kept.made_at.isoformat(), "reloads_before": early}
+    return {**kept.document, **made}
 
 
 def _timings(rollout: Rollout) -> Json:

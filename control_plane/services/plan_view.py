@@ -91,6 +91,7 @@ def _reload_json(plan: ServerPlan, one: ReloadText) -> Json:
         "unlabelled_before": {model: before for model, (before, _) in callers},
         "unlabelled_after": {model: after for model, (_, after) in callers},
         "diff": one.diff,
+        "digest": planned.config.config.digest,
         "config": one.config,
     }
 

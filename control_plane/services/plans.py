@@ -6,6 +6,7 @@ is asked of servers or storage.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from difflib import unified_diff
 from typing import Final, Literal
 
@@ -41,6 +42,8 @@ class Asked:
     journey: Journey
     others: tuple[Rollout, ...]  # live rollouts that go on beside it
     servers: tuple[str, ...]
+    observed: Mapping[str, Observed] | None = None  # None: what was written last
+    at: datetime | None = None  # when it was observed; None: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ async def forecast(s: Session, asked: Asked) -> Forecast:
     plans = tuple(_told(sight, told, sizes))
     loads = frozenset(pair for one in told.values() for each in one.reloads for pair in each.loads)
     back = loads if asked.journey[0].kind is Kind.ROLLBACK else _left_behind(asked.journey)
-    times = await load_times(s, asked.fleet.name, loads | (back or frozenset()), sizes)
+    times = await load_times(s, asked.fleet.name, loads | (back or frozenset()), sizes, asked.at)
     return Forecast(
         servers=plans,
         signatures=tuple(_verdicts(asked.journey, known)),
@@ -145,10 +148,14 @@ def _left_behind(journey: Journey) -> Pairs | None:
 async def _look(s: Session, asked: Asked) -> _Sight:
     fleet = asked.fleet.name
     servers = {one.name: one for one in await fleets.servers(s, fleet)}
-    documents = await fleets.observations(s, fleet)
+    observed = asked.observed
+    if observed is None:
+        written = await fleets.observations(s, fleet)
+        observed = {name: from_json(written[name]) for name in asked.servers if name in written}
+    there = [name for name in asked.servers if name in servers]
     return _Sight(
-        servers={name: servers[name] for name in asked.servers},
-        observed={name: from_json(documents[name]) for name in asked.servers if name in documents},
+        servers={name: servers[name] for name in there},
+        observed={name: observed[name] for name in there if name in observed},
         owner=owner_label(await installation(s), fleet),
     )
 

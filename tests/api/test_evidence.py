@@ -46,6 +46,23 @@ async def test_evidence_as_a_page_needs_nothing_else_and_escapes_what_people_wro
     assert "<link" not in answer.text
 
 
+async def test_the_plan_that_was_agreed_to_is_in_the_evidence(api: Api) -> None:
+    rollout = await promoted(api, "unplanned")
+    assert (await api.ok("GET", f"/rollouts/{rollout}:evidence"))["plan"] is None
+    body = {"version": 1, "reason": "planned"}
+    dry = await api.ok("POST", f"{HALF}:promote", params={"dry_run": "true"}, json=body)
+    agreed = body | {"plan_hash": dry["plan"]["plan_hash"]}
+    started = await api.ok("POST", f"{HALF}:promote", json=agreed)
+    told = await api.ok("GET", f"/rollouts/{started['rollout']['id']}:evidence")
+    created_at = started["rollout"]["created_at"]
+    made = {"agreed": True, "made_at": created_at, "reloads_before": 0}
+    assert told["plan"] == dry["plan"] | made
+    page = await api.http.get(
+        f"/rollouts/{started['rollout']['id']}:evidence", headers={"Accept": "text/html"}
+    )
+    assert dry["plan"]["plan_hash"] in page.text
+
+
 async def test_there_is_no_evidence_of_an_unknown_rollout(api: Api) -> None:
     assert (await api.refused("GET", "/rollouts/nope:evidence"))["code"] == "not-found"
 

@@ -1,12 +1,37 @@
 """What is told of a rollout afterwards is what servers were sent, answered and did."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 from control_plane.api.evidence_page import evidence_page
+from control_plane.domain.promotion import PromoteRequest
+from control_plane.domain.rollout import Rollout
 from control_plane.domain.standing import Status
+from control_plane.services import promotion
+from control_plane.services.changes import Planned
 from control_plane.services.evidence import evidence, hash_of
+from control_plane.services.kept_plans import kept_json
+from control_plane.services.plan_view import plan_json
 from control_plane.services.timeline import answered
 from tests.scenario.stage import FLEET, Resolved, Stage, now, until
 
 WHERE = (FLEET, "half_plus_two", "stable")
+
+
+async def whole(stage: Stage, rollout: Rollout) -> dict[str, Any]:
+    """The evidence of a rollout, with the plan that is worked out a moment after its start."""
+    return await until(partial(evidence, stage.db, rollout.id), lambda told: bool(told["plan"]))
+
+
+async def rehearsed(stage: Stage, version: int) -> dict[str, Any]:
+    request, call = (
+        PromoteRequest(version=version, force=True),
+        replace(stage._call(), dry_run=True),
+    )
+    planned = await promotion.promote(stage.db, FLEET, "half_plus_two", request, call)
+    assert isinstance(planned, Planned)
+    return kept_json(plan_json(planned))
 
 
 async def test_the_evidence_of_a_promotion_has_what_was_sent_and_what_was_answered(
@@ -17,9 +42,14 @@ async def test_the_evidence_of_a_promotion_has_what_was_sent_and_what_was_answer
         await stage.server(name)
     await stage.start_loop()
     await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    plan = await rehearsed(stage, 2)
     rollout = await stage.done(await stage.promote("half_plus_two", 2))
-    told = await evidence(stage.db, rollout.id)
+    told = await whole(stage, rollout)
     assert told["complete"]
+    made = {"made_at": told["plan"]["made_at"], "reloads_before": 0}
+    assert told["plan"] == plan | made
+    foretold = [(one["server"], one["digest"]) for one in plan["reloads"]]
+    assert sorted((one["server"], one["digest"]) for one in told["reloads"]) == sorted(foretold)
     assert told["rollout"]["phase"] == "succeeded"
     assert (told["rollout"]["actor"], told["rollout"]["reason"]) == ("test", "a story")
     for server in ("a", "b"):
@@ -37,8 +67,9 @@ async def test_the_evidence_of_a_promotion_has_what_was_sent_and_what_was_answer
         assert states[-1] == "AVAILABLE"
     assert [one["verdict"] for one in told["signatures"]] == ["identical"]
     assert told["sha256"] == hash_of(told)
-    assert told == await evidence(stage.db, rollout.id)
+    assert told == await whole(stage, rollout)
     page = evidence_page(told)
+    assert plan["plan_hash"] in page
     assert told["sha256"] in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
@@ -46,6 +77,19 @@ async def test_the_evidence_of_a_promotion_has_what_was_sent_and_what_was_answer
 
 def _lines(reload: dict[str, str]) -> list[str]:
     return reload["diff"].splitlines()
+
+
+async def test_a_rollout_that_waited_for_the_control_plane_has_its_plan(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1, 2)
+    await stage.server("a")
+    await stage.start_loop()
+    await stage.done(await stage.deploy("half_plus_two", 1, stable=1))
+    await stage.stop_loop()
+    plan = await rehearsed(stage, 2)
+    rollout = await stage.promote("half_plus_two", 2)
+    await stage.start_loop()
+    told = (await whole(stage, await stage.done(rollout)))["plan"]
+    assert told == plan | {"made_at": told["made_at"], "reloads_before": 0}
 
 
 async def test_the_history_of_a_label_is_what_servers_were_seen_to_answer(stage: Stage) -> None:
