@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import imports, planning, promote, replay, resolve, sweep
+from bench import imports, planning, promote, replay, resolve, rollback, sweep
 from bench.table import Row, render
 
 Measure = Callable[[Path], Coroutine[None, None, list[Row]]]
@@ -20,6 +20,7 @@ ROWS: Mapping[str, Measure] = {
     "de": sweep.measure,
     "p": planning.measure,
     "r": replay.measure,
+    "w": rollback.measure,
 }
 
 
@@ -49,7 +50,7 @@ def _measured(measure: Measure) -> list[Row]:
 
 def _wanted() -> set[str]:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", default="a,b,c,d,e,p,r", help="which, separated by commas")
+    parser.add_argument("--rows", default="a,b,c,d,e,p,r,w", help="which, separated by commas")
     return set(parser.parse_args().rows.split(","))
 
 
