@@ -8,8 +8,8 @@ becomes of its rollout.
 import enum
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -84,10 +84,12 @@ class Planned:
     version: int | None
     label: str = ""
     server: str = ""
+    again: int = 0  # the event of a load after the first one; 0: the first
 
     def id_for(self, rollout: str) -> str:
         """The id of its run."""
-        return run_id(rollout, self.hook, self.server, self.model, self.version)
+        load = (self.again,) if self.again else ()
+        return run_id(rollout, self.hook, self.server, self.model, self.version, *load)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,24 @@ def moments_beside(rollout: Rollout, event: Event) -> tuple[Moment, ...]:
     if rollout.kind is not Kind.ROLLBACK:
         return ()
     return _BESIDE.get((_STEPS.get(event.kind, ""), event.data.get("step", "")), ())
+
+
+def planned_late(
+    hooks: Iterable[Hook], at: Situation, event: Event, known: Container[str]
+) -> tuple[Planned, ...]:
+    """Return the runs that a load calls for which came later than the rollout's others.
+
+    A server that loads a version anew while the rollout is live, restarted, has lost what the first
+    run did; after the end each has one run at most.
+    """
+    here = replace(at, servers=frozenset({event.server}))
+    of_event = (event.server, event.model, event.data.get("version"))
+    found = []
+    for one in planned(hooks, here, (Moment.AFTER_LOAD,)):
+        first = one.id_for(at.rollout.id) not in known
+        if (one.server, one.model, one.version) == of_event and (first or at.rollout.phase.live):
+            found.append(one if first else replace(one, again=event.seq))
+    return tuple(found)
 
 
 def startable(plan: Sequence[Planned], runs: Mapping[str, Run], rollout: str) -> list[Planned]:

@@ -1,13 +1,16 @@
 """Between two steps: whose hooks run then, and what they make of it.
 
 A step that ended is followed by the next one only when the hooks of the moments between them are
-done; until then neither is under way. A rollback waits for no hook.
+done; until then neither is under way. A rollback waits for no hook, and none waits for those of a
+server that loads later than the others.
 """
 
+from control_plane.domain.events import Event, EventKind
 from control_plane.domain.hook import HookFact, Moment, Stand
 from control_plane.domain.reach import Facts
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout, StepName
+from control_plane.domain.state import State
 
 _LABELS = (StepName.CANARY, StepName.PROMOTE)
 _UNLOADS = (StepName.DRAIN, StepName.RETIRE)
@@ -43,3 +46,18 @@ def held(rollout: Rollout, facts: Facts) -> tuple[Moment, HookFact] | None:
         if fact is not None and fact.stand is not Stand.DONE:
             return moment, fact
     return None
+
+
+def loaded_late(rollout: Rollout, event: Event) -> bool:
+    """Whether an event tells of a load after the moment for it: of a laggard, or after a restart.
+
+    When a rollout is over, only its laggards still belong to it.
+    """
+    loaded = (EventKind.VERSION_STATE_CHANGED, State.AVAILABLE.name)
+    if (event.kind, event.data.get("state")) != loaded or event.model not in rollout.models:
+        return False
+    left_over = rollout.phase is Phase.SUCCEEDED and event.server in rollout.laggards
+    loads = StepName.PROMOTE if rollout.kind is Kind.ROLLBACK else StepName.LOAD
+    ends = [one.ended_at for one in rollout.steps if one.name is loads]
+    past = bool(ends) and ends[-1] is not None and event.at > ends[-1]
+    return past and (rollout.phase.live or left_over)

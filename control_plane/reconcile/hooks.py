@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from control_plane.domain import hook_runs, standing
+from control_plane.domain import hook_runs, moments, standing
 from control_plane.domain.errors import NotFound, Transient
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.hook import Hook, HookFact, Moment, Saved
@@ -22,18 +22,20 @@ from control_plane.domain.hook_runs import Planned, Run, RunState, Situation
 from control_plane.domain.reach import Reach
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout
+from control_plane.domain.state import State
 from control_plane.reconcile.assignments import Live
 from control_plane.reconcile.hook_attempts import HookAttempts
 from control_plane.reconcile.hook_runner import Ground, HookRunner
 from control_plane.reconcile.world import Key, World
 from control_plane.services.transitions import around
+from control_plane.store import fleets, journal, leases, rollouts
 from control_plane.store import hooks as store
-from control_plane.store import journal, leases, rollouts
-from control_plane.store.database import Session
+from control_plane.store.database import Page, Session
 
 FOLLOW_S: Final = 0.5  # the journal, while there are hooks
 IDLE_S: Final = 5.0
 _PAGE: Final = 500
+_RECENT: Final = Page(size=20)  # rollouts of a model among which a late load belongs to one
 _OF_ROLLOUTS: Final = (
     EventKind.ROLLOUT_STARTED,
     EventKind.ROLLOUT_STEP_STARTED,
@@ -262,20 +264,47 @@ async def _called_for(
         and event.kind in one.hook.events
         and one.hook.model in ("", event.model)
     )
+    if event.kind is EventKind.VERSION_STATE_CHANGED:
+        return runs + await _called_for_late(s, event, saved, now)
     if not event.rollout or event.kind not in _OF_ROLLOUTS:
         return runs
     try:
         rollout = await rollouts.rollout(s, event.rollout)
     except NotFound:
         return runs
-    moments = hook_runs.moments_beside(rollout, event)
+    beside = hook_runs.moments_beside(rollout, event)
     hooks = _hooks_for(rollout, saved)
-    if not moments or not hooks:
+    if not beside or not hooks:
         return runs
-    before, after = await around(s, rollout)
     servers = {name for step in rollout.steps for name in step.servers} - set(rollout.laggards)
-    at = Situation(rollout, before, after, frozenset(servers))
+    at = Situation(rollout, *await around(s, rollout), frozenset(servers))
     known = {one.id for one in await store.runs_of(s, rollout.id)}
-    plan = hook_runs.planned(hooks, at, moments)
+    plan = hook_runs.planned(hooks, at, beside)
     made = (hook_runs.planned_run(one, rollout, now) for one in plan)
     return runs + tuple(one for one in made if one.id not in known)
+
+
+async def _called_for_late(
+    s: Session, event: Event, saved: Iterable[Saved], now: datetime
+) -> tuple[Run, ...]:
+    """The runs for a version that a server of ours loaded later than its rollout's others."""
+    after_load = [one for one in saved if one.hook.moment is Moment.AFTER_LOAD]
+    if not after_load or event.data.get("state") != State.AVAILABLE.name:
+        return ()
+    recent = await rollouts.rollouts(s, _RECENT, fleet=event.fleet, model=event.model)
+    for rollout in recent.items:
+        if moments.loaded_late(rollout, event) and await _is_ours(s, event.fleet, event.server):
+            at = Situation(rollout, *await around(s, rollout), frozenset())
+            known = {one.id for one in await store.runs_of(s, rollout.id)}
+            hooks = _hooks_for(rollout, after_load)
+            if plan := hook_runs.planned_late(hooks, at, event, known):
+                return tuple(hook_runs.planned_run(one, rollout, now) for one in plan)
+    return ()
+
+
+async def _is_ours(s: Session, fleet: str, server: str) -> bool:
+    try:
+        found = await fleets.server(s, fleet, server)
+        return found.taken_over or (await fleets.fleet(s, fleet)).take_over == "always"
+    except NotFound:
+        return False

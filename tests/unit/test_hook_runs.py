@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from control_plane.domain.events import Event, EventKind
@@ -18,10 +18,12 @@ from control_plane.domain.hook_runs import (
     moments_beside,
     moments_between,
     planned,
+    planned_late,
     planned_run,
     startable,
     waits_for,
 )
+from control_plane.domain.moments import loaded_late
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Phase, Rollout, Step, StepName
 
@@ -213,3 +215,41 @@ def test_what_is_run_anew_after_a_restart_keeps_its_order() -> None:
     assert waits_for(second, first)
     assert not waits_for(second, other)
     assert not waits_for(first, second)
+
+
+def test_a_load_is_late_when_its_moment_is_over_and_its_server_still_belongs_to_the_rollout() -> (
+    None
+):
+    loaded = [replace(one, ended_at=NOW) if one.begun else one for one in rollout(1).steps]
+    live = replace(rollout(1), steps=tuple(loaded))
+    done = replace(live, phase=Phase.SUCCEEDED, laggards=("b",))
+
+    def late(on: Rollout, server: str = "b", after_s: float = 1, state: str = "AVAILABLE") -> bool:
+        at, data = NOW + timedelta(seconds=after_s), {"state": state, "version": 2}
+        kind = EventKind.VERSION_STATE_CHANGED
+        return loaded_late(on, Event(kind, at, "ada", "default", "m", server, data=data))
+
+    assert late(live)
+    assert not late(live, after_s=-1)
+    assert not late(live, state="LOADING")
+    assert not late(rollout(0, running=True))
+    assert late(done)
+    assert not late(done, server="a")
+    assert not late(replace(live, kind=Kind.ROLLBACK))
+    assert not late(replace(done, phase=Phase.FAILED))
+
+
+def test_a_late_load_has_a_run_of_its_own_where_the_first_one_was_lost() -> None:
+    both = (hook("init", "after_load"), hook("once", "after_load", scope="rollout"))
+    data = {"state": "AVAILABLE", "version": 2}
+    kind = EventKind.VERSION_STATE_CHANGED
+    event = Event(kind, NOW, "ada", "default", "m", "b", data=data, seq=7)
+    (first,) = planned_late(both, at(1), event, ())
+    assert names((first,)) == [("init", 2, "b")]
+    assert first in plan(1, *both)
+    (again,) = planned_late(both, at(1), event, {first.id_for("r1")})
+    assert again.id_for("r1") != first.id_for("r1")
+    over = replace(at(1), rollout=replace(rollout(1), phase=Phase.SUCCEEDED))
+    assert planned_late(both, over, event, {first.id_for("r1")}) == ()
+    kept = replace(event, data=data | {"version": 1})
+    assert planned_late(both, at(1), kept, ()) == ()
