@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from control_plane.domain.promotion import PromoteRequest
+from control_plane.domain.request_set import RequestSet
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.strategy import CANARY as BUILT_IN
 from control_plane.domain.strategy import GateSpec, Named, spec_json
 from control_plane.domain.strategy_document import parse
 from control_plane.services import promotion, request_sets
 from control_plane.services.commit import nothing_more
+from control_plane.store import catalog, strategies
 from control_plane.store import fleets as store
-from control_plane.store import strategies
 from tests.contract.pages import Pages, pages
 from tests.contract.recordings import half, predicted, sentiment, tfrecord, write_warm_up
 from tests.scenario.stage import FLEET, MODELS, Resolved, Stage, now, until
@@ -82,6 +83,13 @@ class Play:
         return await until(lambda: self.stage.rollout(rollout), told, 20)
 
 
+async def upload(play: Play, model: str, *bodies: Any) -> RequestSet:
+    """Store requests as JSON lines under the name golden."""
+    lines = "\n".join(map(json.dumps, bodies)).encode()
+    key, db = (model, "golden"), play.stage.db
+    return await request_sets.add(db, key, lines, actor="test", now=now(), commit=nothing_more)
+
+
 def verdict_of(rollout: Rollout, kind: str) -> dict[str, Any]:
     gates = [one for one in rollout.steps if one.name is StepName.GATE]
     (found,) = (one.evidence["verdict"] for one in gates if one.spec["kind"] == kind)
@@ -109,13 +117,12 @@ async def test_a_canary_that_answers_alike_is_promoted_after_its_bake(play: Play
 async def test_perturbed_weights_are_rolled_back_and_stable_never_moved(play: Play) -> None:
     await play.serve("sentiment", "perturbed/1")
     bodies = ({"inputs": {"words": [one], "nwords": [len(one)]}} for one in TEXTS)
-    lines = "\n".join(map(json.dumps, bodies)).encode()
-    golden = ("sentiment", "golden")
-    made = await request_sets.add(
-        play.stage.db, golden, lines, actor="test", now=now(), commit=nothing_more
-    )
-    judged = {"gate": REPLAY["gate"] | {"request_set": "golden"}}
-    steps = [judged if one is REPLAY else one for one in CANARY]
+    made = await upload(play, "sentiment", *bodies)
+    async with play.stage.db.begin() as s:  # only the server knows now what callers send
+        known = await catalog.version(s, "sentiment", 1)
+        await catalog.save_version(s, replace(known, signatures={}), None)
+    golden = {"gate": REPLAY["gate"] | {"request_set": "golden"}}
+    steps = [golden if one is REPLAY else one for one in CANARY]
     rollout = await play.stage.over(await play.promote("sentiment", *steps), 40)
     assert rollout.phase is Phase.ROLLED_BACK
     evidence = verdict_of(rollout, "replay")["evidence"]["models"]["sentiment"]
@@ -127,28 +134,35 @@ async def test_perturbed_weights_are_rolled_back_and_stable_never_moved(play: Pl
     assert not any("stable → 2" in one.data["sentence"] for one in reloads)
 
 
-async def test_a_broken_warm_up_file_fails_the_gate_with_the_record(play: Play) -> None:
+async def test_what_cannot_be_replayed_fails_and_what_is_not_there_need_not(play: Play) -> None:
     await play.serve("half_plus_two", "half_plus_two/2", [half(1.0)])
     file = play.stage.models / "half_plus_two" / "2" / "assets.extra" / "tf_serving_warmup_requests"
     file.write_bytes(file.read_bytes() * 2 + b"junk")
-    failed = await play.stage.over(
-        await play.promote("half_plus_two", "load", REPLAY, "promote"), 40
+    broken = await ended(play, REPLAY)
+    assert (broken.phase, broken.sentence) == (Phase.FAILED, "record 3: not a TFRecord file")
+    assert verdict_of(broken, "replay")["evidence"] == {"record": 3}
+    file.unlink()
+    empty = await ended(play, REPLAY)
+    assert empty.phase is Phase.FAILED
+    assert empty.sentence.startswith("half_plus_two: nothing to replay: neither version 2 nor 1")
+    await upload(play, "half_plus_two", {"instances": [1.0]}, {"instances": [2.0]})
+    differing = await ended(play, REPLAY)
+    assert "y differs by max_abs 100" in differing.sentence
+    source = verdict_of(differing, "replay")["evidence"]["models"]["half_plus_two"]["requests"]
+    assert source["request_set"] == "golden"
+    await request_sets.delete(
+        play.stage.db, ("half_plus_two", "golden"), actor="test", now=now(), commit=nothing_more
     )
-    assert (failed.phase, failed.sentence) == (Phase.FAILED, "record 3: not a TFRecord file")
-    assert verdict_of(failed, "replay")["evidence"] == {"record": 3}
-
-
-async def test_where_nothing_was_recorded_only_a_gate_that_requires_it_fails(play: Play) -> None:
-    await play.serve("half_plus_two", "half_plus_two/2")
-    steps = ("load", {"gate": {"kind": "replay"}}, "promote")
-    failed = await play.stage.over(await play.promote("half_plus_two", *steps), 40)
-    assert failed.phase is Phase.FAILED
-    assert failed.sentence.startswith("half_plus_two: nothing to replay: neither version 2 nor 1")
     (built_in,) = (one for one in BUILT_IN.strategy.steps if isinstance(one, GateSpec))
-    gate = dict([spec_json(built_in)])
-    done = await play.stage.done(await play.promote("half_plus_two", "load", gate, "promote"), 40)
+    done = await ended(play, dict([spec_json(built_in)]))
+    assert done.phase is Phase.SUCCEEDED
     told = verdict_of(done, "replay")["sentence"]
     assert told.startswith("half_plus_two: nothing could be compared: neither version 2 nor 1")
+
+
+async def ended(play: Play, gate: dict[str, Any]) -> Rollout:
+    """Promote with one gate, and wait for whatever end."""
+    return await play.stage.over(await play.promote("half_plus_two", "load", gate, "promote"), 40)
 
 
 async def test_gates_of_every_other_kind_hold_until_they_may_pass(play: Play, web: Pages) -> None:
