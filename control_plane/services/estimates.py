@@ -1,6 +1,6 @@
 """How long versions take to load, and so plans: as recorded, else guessed from their size."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -43,19 +43,25 @@ async def load_times(
 
     One that was never loaded is as slow as its model.
     """
-    after = max(await journal.last_seq(s) - _NEWEST, 0)
-    recorded: dict[tuple[str, int], float] = {}
-    for model in sorted({name for name, _ in loads}):
-        kind = str(EventKind.VERSION_STATE_CHANGED)
-        events = await journal.events(s, after, _MOST, fleet=fleet, model=model, kind=kind)
-        times = took(one for one in events if until is None or one.at <= until)
-        usual = median(times.values()) if times else None
-        for version in (number for name, number in loads if name == model):
-            found = times.get(version, usual)
-            if found is not None:
-                recorded[model, version] = found
+    events: dict[str, list[Event]] = {name: [] for name, _ in loads}
+    for one in await _told(s, fleet, events) if events else ():
+        if until is None or one.at <= until:
+            events[one.model].append(one)
+    times = {name: took(some) for name, some in events.items()}
+    usual = {name: median(some.values()) for name, some in times.items() if some}
+    recorded = {
+        (name, version): times[name].get(version, usual[name])
+        for name, version in loads
+        if name in usual
+    }
     guessed = {one: _FIRST_S + sizes.get(one, 0) / _BYTES_PER_S for one in loads}
     return LoadTimes(recorded, guessed)
+
+
+async def _told(s: Session, fleet: str, models: Collection[str]) -> tuple[Event, ...]:
+    after = max(await journal.last_seq(s) - _NEWEST, 0)
+    kind = EventKind.VERSION_STATE_CHANGED
+    return await journal.newest_of_each(s, fleet, models, kind, after=after, most=_MOST)
 
 
 def took(events: Iterable[Event]) -> dict[int, float]:

@@ -26,11 +26,11 @@ from control_plane.services.estimates import eta_s, load_times, words
 from control_plane.services.transitions import around
 from control_plane.serving.config import config_text
 from control_plane.store import catalog, fleets
-from control_plane.store.database import Page, Session, installation
+from control_plane.store.database import Session, installation
 
 MEMORY_FACTOR: Final = 1.2  # what TensorFlow Serving reserves per byte on disk
 Seen = Literal["observed", "unreachable", "never"]
-Known = Mapping[str, Mapping[int, Version]]  # the catalog: by model and number
+Known = Mapping[str, Mapping[int, Version]]  # the catalog, of models that move
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +102,18 @@ class _Sight:
 async def forecast(s: Session, asked: Asked) -> Forecast:
     """Foretell what a change would do, from what was last observed."""
     sight = await _look(s, asked)
-    paths = await _base_paths(s)
+    names = {*asked.head, *asked.journey[0].models}
+    names |= {name for one in sight.observed.values() for name in one.models}
     course = Course(
         fleet=asked.fleet,
         head=asked.head,
         journey=asked.journey,
         others=tuple([(one, *await around(s, one)) for one in asked.others]),
-        base_paths=paths,
+        base_paths=await catalog.base_paths(s, names),
         servers=asked.servers,
     )
-    names = {*asked.head, *asked.journey[0].models}
-    names |= {name for one in sight.observed.values() for name in one.models}
-    known = {name: await _versions(s, name) for name in sorted(names & paths.keys())}
-    sizes = {(name, v): one.size_bytes for name, some in known.items() for v, one in some.items()}
+    known = await catalog.versions_of(s, asked.journey[0].models)
+    sizes = await catalog.sizes(s, names)
     storage = _storage(asked, known) if asked.fleet.storage == "visible" else None
     given = _given(course, sight)
     told = previews(given, storage, sizes)
@@ -158,21 +157,6 @@ async def _look(s: Session, asked: Asked) -> _Sight:
         observed={name: observed[name] for name in there if name in observed},
         owner=owner_label(await installation(s), fleet),
     )
-
-
-async def _base_paths(s: Session) -> dict[str, str]:
-    found: dict[str, str] = {}
-    page = Page(size=500)
-    while True:
-        some = await catalog.models(s, "", page)
-        found |= {one.name: one.base_path for one in some.items}
-        if not some.next:
-            return found
-        page = Page(size=500, after=some.next)
-
-
-async def _versions(s: Session, model: str) -> Mapping[int, Version]:
-    return {one.number: one for one in await catalog.all_versions(s, model)}
 
 
 def _storage(asked: Asked, known: Known) -> dict[str, Presence]:

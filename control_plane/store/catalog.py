@@ -1,16 +1,23 @@
 """Models and versions in the database."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import BindParameter, bindparam, delete, or_, select
 
 from control_plane.domain.catalog import Model, Version
 from control_plane.domain.errors import AlreadyExists
 from control_plane.store import rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import DeletedVersionRow, ModelRow, VersionRow
+
+_THESE: BindParameter[Any] = bindparam("models", expanding=True)
+_VERSIONS_OF = rows.columns_of(VersionRow).where(VersionRow.model.in_(_THESE))
+_SIZES = select(VersionRow.model, VersionRow.number, VersionRow.size_bytes).where(
+    VersionRow.model.in_(_THESE)
+)
+_BASE_PATHS = select(ModelRow.name, ModelRow.base_path).where(ModelRow.name.in_(_THESE))
 
 
 async def add_model(s: Session, model: Model) -> None:
@@ -112,6 +119,26 @@ async def all_versions(s: Session, model: str) -> tuple[Version, ...]:
     """Return a model's versions, the lowest number first."""
     found = await rows.all_by(s, VersionRow, "number", model=model)
     return tuple(_version(one) for one in found)
+
+
+async def versions_of(s: Session, models: Collection[str]) -> Mapping[str, Mapping[int, Version]]:
+    """Return the versions of several models by model and number; who has none is left out."""
+    found: dict[str, dict[int, Version]] = {}
+    for one in (await s.execute(_VERSIONS_OF, {"models": sorted(models)})).mappings():
+        found.setdefault(one["model"], {})[one["number"]] = _version(one)
+    return found
+
+
+async def sizes(s: Session, models: Collection[str]) -> Mapping[tuple[str, int], int]:
+    """Return the bytes on disk of every version of these models, by model and number."""
+    found = await s.execute(_SIZES, {"models": sorted(models)})
+    return {(model, number): size_bytes for model, number, size_bytes in found}
+
+
+async def base_paths(s: Session, models: Collection[str]) -> Mapping[str, str]:
+    """Return the base path of each of these models that there is."""
+    found = await s.execute(_BASE_PATHS, {"models": sorted(models)})
+    return {str(name): str(base_path) for name, base_path in found}
 
 
 async def save_version(s: Session, version: Version, expected_rv: int | None) -> Version:

@@ -27,6 +27,23 @@ _TAKEN = (
 )
 _TAKEN_AND_TOLD = _TAKEN.returning(notices.sent("told"))
 _INSERTED = insert(rows.table_of(EventRow))
+_NTH = func.row_number().over(partition_by=EventRow.model, order_by=EventRow.seq.desc())
+_EACH = (
+    select(EventRow.seq, _NTH.label("nth"))
+    .where(
+        EventRow.model.in_(bindparam("models", expanding=True)),
+        EventRow.seq > bindparam("after"),
+        EventRow.fleet == bindparam("fleet"),
+        EventRow.kind == bindparam("kind"),
+    )
+    .subquery()
+)
+_OF_EACH = (
+    rows.columns_of(EventRow)
+    .join(_EACH, _EACH.c.seq == EventRow.seq)
+    .where(_EACH.c.nth <= bindparam("most"))
+    .order_by(EventRow.seq)
+)
 
 
 async def append(s: Session, *events: Event) -> tuple[Event, ...]:
@@ -63,6 +80,15 @@ async def events(
     if kind:
         statement = statement.where(EventRow.kind == kind)
     return await _events(s, statement.limit(limit))
+
+
+async def newest_of_each(
+    s: Session, fleet: str, models: Collection[str], kind: EventKind, *, after: int, most: int
+) -> tuple[Event, ...]:
+    """Return events of a kind above `after`, in order: of each of these models the newest."""
+    asked = {"fleet": fleet, "models": sorted(models), "kind": str(kind)}
+    found = await s.execute(_OF_EACH, asked | {"after": after, "most": most})
+    return tuple(_event(one) for one in found.mappings())
 
 
 async def of_rollout(s: Session, fleet: str, rollout: str) -> tuple[Event, ...]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from control_plane.domain.catalog import Version
+from sqlalchemy import Engine, event
+
+from control_plane.domain.catalog import Model, Version
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.observed import Observed
 from control_plane.domain.promotion import PromoteRequest, RollbackRequest
@@ -84,6 +86,33 @@ async def test_servers_that_were_not_seen_are_planned_all_the_same_and_named(wor
     assert (words(plan, "b")[0], words(plan, "b")[-1]) == ("add m 1", "m: stable → 2")
     assert "a: does not answer; planned from what was last observed" in plan["warnings"]
     assert "b: never looked at; planned as if nothing were loaded there" in plan["warnings"]
+
+
+async def test_a_plan_reads_as_often_for_many_models_as_for_few(world: World) -> None:
+    await world.done(await world.deploy({1}, stable=1))
+    few = await reads(world)
+    async with world.db.begin() as s:
+        for name in (names := [f"x{number}" for number in range(9)]):
+            await catalog.add_model(s, Model(name, f"/models/{name}", world.now, "ada"))
+            await catalog.add_version(s, Version(name, 1, world.now, "ada", digest="d"))
+    for name in names:
+        await world.done(await world.deploy({1}, name, stable=1))
+    assert await reads(world) == few
+
+
+async def reads(world: World) -> int:
+    """How many statements a plan takes."""
+    heard: list[str] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        heard.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        await planned(world)
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    return len(heard)
 
 
 async def test_what_stops_a_server_is_said(world: World) -> None:

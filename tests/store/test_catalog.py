@@ -182,6 +182,21 @@ async def test_pages_neither_repeat_nor_skip_while_others_write(db: Database) ->
     assert set(names) <= set(seen)
 
 
+async def test_several_models_are_read_at_once(db: Database) -> None:
+    async with db.begin() as s:
+        for name in ("a", "b", "c"):
+            await catalog.add_model(s, a_model(name))
+        stored = [replace(a_version(v, name), size_bytes=v) for name in "ac" for v in (1, 2)]
+        for one in stored:
+            await catalog.add_version(s, one)
+        found = await catalog.versions_of(s, ["a", "b", "ghost"])
+        assert found == {"a": {1: stored[0], 2: stored[1]}}
+        assert await catalog.sizes(s, ["b", "c"]) == {("c", 1): 1, ("c", 2): 2}
+        paths = await catalog.base_paths(s, {"a", "b", "ghost"})
+        assert paths == {"a": "/models/a", "b": "/models/b"}
+        assert (await catalog.versions_of(s, ()), await catalog.sizes(s, ())) == ({}, {})
+
+
 async def test_names_sort_by_their_bytes_on_both_engines(db: Database) -> None:
     async with db.begin() as s:
         for name in ("b", "B", "a_", "a-", "A", "a1"):

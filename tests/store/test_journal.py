@@ -59,6 +59,24 @@ async def test_events_are_filtered_and_limited_in_order(db: Database) -> None:
     assert found == [[1, 2, 3, 4, 5], [3, 4], [1, 2, 5], [1, 3, 5], [5], []]
 
 
+async def test_of_each_model_the_newest_events_of_a_kind_are_found(db: Database) -> None:
+    kind = EventKind.VERSION_STATE_CHANGED
+    async with db.begin() as s:
+        told = [replace(an_event(model, "eu"), kind=kind) for model in "aabbabc"]
+        other = replace(told[0], fleet="us")
+        await journal.append(s, *told, other, an_event("a", "eu"))
+        found = [
+            [one.seq for one in await journal.newest_of_each(s, "eu", models, kind, **only)]
+            for models, only in (
+                (("a", "b"), {"after": 0, "most": 2}),
+                (("a", "b"), {"after": 4, "most": 2}),
+                (("a", "c", "ghost"), {"after": 0, "most": 9}),
+                ((), {"after": 0, "most": 9}),
+            )
+        ]
+    assert found == [[2, 4, 5, 6], [5, 6], [1, 2, 5, 7], []]
+
+
 async def test_a_rolled_back_transaction_leaves_no_gap(db: Database) -> None:
     async with db.begin() as s:
         await journal.append(s, an_event())
