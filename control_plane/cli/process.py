@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane import settings
+from control_plane import daemon, settings
 from control_plane.cli.options import Target, grouped
 from control_plane.cli.output import View, key, say, show_list
 
@@ -55,9 +55,7 @@ def up(
 @grouped
 def serve(place: Place) -> None:
     """Run the control plane."""
-    from control_plane.bootstrap import serve as run
-
-    run(settings.load(**asdict(place)))
+    daemon.become(asdict(place))
 
 
 @commands.command(

@@ -87,7 +87,10 @@ async def look(s: Session, name: str) -> Sight:
         fleet=fleet,
         servers=await fleets.servers(s, name),
         observed={server: from_json(one) for server, one in documents.items()},
-        said=documents,
+        said={
+            server: {word: one.get(word) for word in ("status", "sentence")}
+            for server, one in documents.items()
+        },
         last_seen=await fleets.last_seen(s, name),
         heads=heads,
         journeys=tuple(live),

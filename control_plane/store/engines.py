@@ -23,6 +23,7 @@ from control_plane.store import sqlite
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
 IDLE_S = 1.5  # who freezes inside a transaction loses its locks so soon: well before its leases
+_CACHE_KB = 512  # of each connection that reads
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -100,7 +101,7 @@ def connect(where: URL, busy_s: float, idle_s: float) -> Engines:
     if where.drivername == "sqlite":
         threads: set[Thread] = set()
         writer = _sqlite(where, sqlite.Use.WRITES, threads, pool_size=1, busy_s=busy_s)
-        reader = _sqlite(where, sqlite.Use.READS, threads, pool_size=6, busy_s=busy_s)
+        reader = _sqlite(where, sqlite.Use.READS, threads, pool_size=4, busy_s=busy_s)
         glancer = _sqlite(where, sqlite.Use.GLANCES, threads, pool_size=2, busy_s=busy_s)
         return Engines(writer, reader, glancer, threads)
     options = _postgres_options(where, busy_s, idle_s)
@@ -161,6 +162,7 @@ def _prepare(engine: Engine, begin: str, busy_s: float) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         if begin == "BEGIN":
             cursor.execute("PRAGMA query_only = ON")
+            cursor.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         else:  # the commit alone may wait for readers, and it does not hold up the event loop
             cursor.execute("PRAGMA cache_spill = OFF")
         cursor.close()
