@@ -27,7 +27,7 @@ async def deployment_ready(
     return _answer(readiness.of_deployment(await _sight(running, fleet), model, label))
 
 
-@router.get("/fleets/{fleet}/servers/{name}/ready")
+@router.get("/fleets/{fleet}/servers/{server}/ready")
 async def server_ready(
     running: RunningDep,
     _: ViewerDep,

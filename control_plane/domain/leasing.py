@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from control_plane.domain.errors import FieldInvalid
 
+_LONGEST_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -33,8 +35,8 @@ class Terms:
 
     @property
     def patience_s(self) -> float:
-        """How long a renewal may take; a second one then still comes in time."""
-        return 0.75 * self.renew_s
+        """How long a renewal may take, so that a second one still comes in time for a push."""
+        return min((self.ttl_s - self.renew_s - self.send_margin_s) / 2, _LONGEST_S)
 
 
 def fair_share(fleets: int, replicas: int) -> int:

@@ -12,7 +12,9 @@ from control_plane.domain.revision import All, Latest, Policy, Specific
 from control_plane.domain.state import State
 from control_plane.services.rollout_view import rollout_json
 from control_plane.services.sight import Sight, look
+from control_plane.store import leases
 from control_plane.store.database import Database, Page, cursor, key_of
+from control_plane.store.leases import Lease
 from control_plane.store.revisions import Head
 
 Json = dict[str, Any]
@@ -47,30 +49,34 @@ async def server(db: Database, fleet: str, name: str) -> tuple[Json, int]:
         NotFound: no such fleet or server.
     """
     async with db.read() as s:
-        sight = await look(s, fleet)
+        sight, leader = await look(s, fleet), await leases.holder(s, fleet)
     found = next((one for one in sight.servers if one.name == name), None)
     if found is None:
         raise NotFound(f"the fleet {fleet} has no server {name}", fleet=fleet, server=name)
-    return server_view(sight, found), found.rv
+    return _watched(server_view(sight, found), leader), found.rv
 
 
 async def servers(db: Database, fleet: str, page: Page) -> tuple[list[Json], str]:
     """Return a page of a fleet's servers by name, and the cursor after it."""
     async with db.read() as s:
-        sight = await look(s, fleet)
+        sight, leader = await look(s, fleet), await leases.holder(s, fleet)
     by_name = {one.name: one for one in sight.servers}
     names, after = _paged(by_name, page)
-    return [server_view(sight, by_name[name]) for name in names], after
+    return [_watched(server_view(sight, by_name[name]), leader) for name in names], after
 
 
 async def fleet_status(db: Database, fleet: str) -> Json:
-    """Return servers × models × versions with TensorFlow Serving's own states and error texts."""
+    """Return servers × models × versions with TensorFlow Serving's own states and error texts.
+
+    `leader` is the replica that reconciles the fleet; null while there is none.
+    """
     async with db.read() as s:
-        sight = await look(s, fleet)
+        sight, leader = await look(s, fleet), await leases.holder(s, fleet)
     return {
         "fleet": fleet,
         "revision": sight.fleet.head,
-        "servers": [server_view(sight, one) for one in sight.servers],
+        "leader": {"replica": leader.holder, "epoch": leader.epoch} if leader else None,
+        "servers": [_watched(server_view(sight, one), leader) for one in sight.servers],
         "deployments": [deployment_json(sight, model) for model in sorted(sight.heads)],
         "rollouts": [rollout_json(one) for one in sight.live],
     }
@@ -144,6 +150,14 @@ def server_view(sight: Sight, server: Server) -> Json:
     }
 
 
+def _watched(view: Json, leader: Lease | None) -> Json:
+    """Say of what was recorded how old it is, while nobody looks at the servers."""
+    if leader is not None or view["last_seen_at"] is None:
+        return view
+    when = f"as of {view['last_seen_at']}: no replica looks at this fleet now"
+    return view | {"sentence": f"{view['sentence']} ({when})"}
+
+
 def server_status(sight: Sight, server: Server) -> tuple[str, str]:
     """How a server is, in one word and in one sentence."""
     seen = sight.of(server.name)
@@ -182,7 +196,9 @@ def _deployment_status(sight: Sight, head: Head) -> Json:
         for label, version in wanted.labels.items()
     }
     phase, sentence = _phase(sight, head)
-    return {"phase": phase, "sentence": sentence, "versions": states, "labels": labels}
+    answers = {label: sight.answered(model, label) for label in wanted.labels}
+    told = {"phase": phase, "sentence": sentence, "versions": states, "labels": labels}
+    return told | {"answers": answers}
 
 
 def _phase(sight: Sight, head: Head) -> tuple[str, str]:

@@ -66,7 +66,22 @@ async def test_a_deployment_that_is_true_everywhere_has_converged(api: Api) -> N
         "sentence": "serving 2 versions on 2 of 2 servers",
         "versions": {"1": {"AVAILABLE": 2}, "2": {"AVAILABLE": 2}},
         "labels": {"stable": {"version": 1, "servers": 2, "of": 2}},
+        "answers": {"stable": {"1": 2}},
     }
+
+
+async def test_while_no_replica_leads_a_fleet_the_age_of_what_is_known_is_said(api: Api) -> None:
+    await fleet_of_two(api)
+    await observe(api, "a", seen(available(1, 2)))
+    told = await api.ok("GET", f"{FLEET}/status")
+    assert told["leader"] == {"replica": "test", "epoch": 1}
+    assert told["servers"][0]["sentence"] == "serving all that it should"
+    async with api.db.begin() as s:
+        (lease,) = [one for one, _ in (await leases.left(s)).values()]
+        await leases.release(s, lease)
+    told = await api.ok("GET", f"{FLEET}/status")
+    assert told["leader"] is None
+    assert "as of 2023-11-14T22:13:20+00:00: no replica looks" in told["servers"][0]["sentence"]
 
 
 async def test_a_server_that_lags_is_named_with_its_reason(api: Api) -> None:
