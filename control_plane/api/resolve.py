@@ -82,6 +82,9 @@ def openapi_path() -> dict[str, Any]:
             "tags": ["resolve"],
             "summary": "Resolve Label",
             "description": "Say where a label points and how many servers answer so.\n\n"
+            "`version` is where every server of ours has it, or is told to. While `moving`, a"
+            " rollout has yet to bring it elsewhere everywhere: `servers` has by version how many"
+            " were last seen answering with it.\n\n"
             "The answer is never older than a second, unless the database does not answer: then it"
             " has an `Age`, in seconds.",
             "operationId": NAME,

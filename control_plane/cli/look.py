@@ -76,7 +76,9 @@ RESOLVED = View(
     (
         key("version"),
         Col("serving", lambda row: f"{row['servers_serving']} of {row['servers_total']} servers"),
+        key("moving"),
         key("since"),
+        key("servers", "answers", wide=True),
         key("revision", wide=True),
     ),
     lambda row: row["version"],

@@ -228,6 +228,8 @@ class Resolved(TypedDict):
     servers_serving: int
     servers_total: int
     since: str
+    moving: bool  # a rollout has yet to bring it to every server
+    servers: Mapping[str, int]  # by version that it answers with: on how many
 
 
 class Answered(TypedDict):

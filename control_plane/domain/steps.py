@@ -134,6 +134,19 @@ def has_moved(rollout: Rollout, label: str) -> bool:
     )
 
 
+def still_moves(journey: Journey, model: str, label: str) -> bool:
+    """Whether a rollout has yet to bring a label to where it will be on every server."""
+    rollout, before, after = journey
+    if _pointed(before.get(model), label) == _pointed(after.get(model), label):
+        return False
+    return not any(
+        one.name is StepName.PROMOTE
+        or (one.name is StepName.CANARY and one.spec.get("label") == label)
+        for one in rollout.steps
+        if one.phase is Phase.SUCCEEDED and _whole(one)
+    )
+
+
 def steps_for(kind: Kind, before: State, after: State) -> tuple[Step, ...]:
     """Return the steps that bring servers from one state to the other.
 

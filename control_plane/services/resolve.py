@@ -142,24 +142,35 @@ class Resolved:
 
 
 def _answers(sight: Sight) -> Labels:
-    return {
-        (model, label): _encoded(sight, model, label, version)
+    early = {
+        (model, label): version
+        for rollout in sight.live
+        for one in sight.ours
+        for model in rollout.models
+        if (target := sight.targets_of(one.name).get(model)) is not None
+        for label, version in target.labels.items()
+    }
+    usual = {
+        (model, label): version
         for model, target in sight.targets.items()
         for label, version in target.labels.items()
     }
+    return {key: _encoded(sight, *key, version) for key, version in (early | usual).items()}
 
 
 def _encoded(sight: Sight, model: str, label: str, version: int) -> bytes:
-    ours = sight.ours
+    answered = sight.answered(model, label)
     revision, since = _origin(sight, model, label)
     document: dict[str, Any] = {
         "model": model,
         "label": label,
         "version": version,
         "revision": revision,
-        "servers_serving": sum(sight.answers(one.name, model, label, version) for one in ours),
-        "servers_total": len(ours),
+        "servers_serving": answered.get(str(version), 0),
+        "servers_total": len(sight.ours),
         "since": since.isoformat(),
+        "moving": sight.moves(model, label),
+        "servers": answered,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 

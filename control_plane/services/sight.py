@@ -1,5 +1,6 @@
 """One consistent look at a fleet: what should be, and what was seen of each server."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.observed import Observed, VersionSeen
 from control_plane.domain.record import from_json
 from control_plane.domain.rollout import Rollout
-from control_plane.domain.steps import Journey, StepTarget, desired_models, targets_of
+from control_plane.domain.steps import Journey, StepTarget, desired_models, still_moves, targets_of
 from control_plane.services.transitions import around
 from control_plane.store import fleets, revisions, rollouts
 from control_plane.store.database import Session
@@ -63,6 +64,20 @@ class Sight:
         seen = self.of(server)
         points = self.labels(server, model).get(label) == version
         return seen.reachable and points and seen.available(model, version)
+
+    def answered(self, model: str, label: str) -> Mapping[str, int]:
+        """With which versions a label was last seen answering, and on how many servers of ours."""
+        counts = Counter(
+            version
+            for one in self.ours
+            if (version := self.labels(one.name, model).get(label)) is not None
+            and self.answers(one.name, model, label, version)
+        )
+        return {str(version): counts[version] for version in sorted(counts)}
+
+    def moves(self, model: str, label: str) -> bool:
+        """Whether a live rollout has yet to bring a label everywhere."""
+        return any(still_moves(one, model, label) for one in self.journeys)
 
     def labels(self, server: str, model: str) -> Mapping[str, int]:
         """Where a server's labels point: by the config whose marker answers, else as probed."""

@@ -62,9 +62,15 @@ class World:
         return begun(outcome)
 
     async def promote(
-        self, version: int, model: str = "m", label: str = "stable", *, supersede: bool = False
+        self,
+        version: int,
+        model: str = "m",
+        label: str = "stable",
+        *,
+        strategy: str = "",
+        supersede: bool = False,
     ) -> Started:
-        request = PromoteRequest(label, version, supersede=supersede)
+        request = PromoteRequest(label, version, strategy=strategy, supersede=supersede)
         return begun(await promotion.promote(self.db, FLEET, model, request, self.call()))
 
     async def rollback(self, to_version: int | None = None, label: str = "stable") -> Started:
