@@ -17,7 +17,7 @@ from control_plane.services.evidence import evidence
 
 router = APIRouter(tags=["evidence"])
 AcceptDep = Annotated[str, Header(alias="Accept")]
-PLAN_S: Final = 2.0  # for so long, whoever asks at once waits for the plan to be worked out
+PLAN_S: Final = 3.0  # for so long, whoever asks at once waits for the plan to be worked out
 _LOOK_S: Final = 0.1
 _SAFE: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 

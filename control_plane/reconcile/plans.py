@@ -1,7 +1,7 @@
 """Notes how servers stood when a rollout was taken up, so that its plan can be kept as evidence.
 
 Noting costs nothing: what was observed is a value that never changes. The plan itself is worked out
-a moment later, when the first reloads are out.
+a moment later, when no server moves, so that it takes no time from a rollout.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,8 @@ from control_plane.services.plans import Asked
 from control_plane.store import fleets
 
 AFTER_S = 0.3  # a promotion of what is loaded is over by then
+MOST_S = 2.0  # for so long it is put off while servers move
+_AGAIN_S = 0.1
 
 
 @dataclass(slots=True)
@@ -60,6 +62,9 @@ class Plans:
             noted.asked = await self._completed(noted.asked)
             noted.due = True
             return AFTER_S
+        waited_s = (self._world.clock() - noted.at).total_seconds()
+        if self._world.moving and waited_s < MOST_S:
+            return _AGAIN_S
         await keep(self._world.db, noted.asked, noted.at)
         self._noted.pop(name, None)
         return None
