@@ -29,12 +29,14 @@ import control_plane
 from control_plane import keys, telemetry, upkeep, workers
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
+from control_plane.domain.address import parse_ip_addresses
 from control_plane.domain.errors import Conflict
 from control_plane.metrics import CountedServer, Metrics
 from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.services import access
 from control_plane.services.feed import Feed
 from control_plane.serving.client import GrpcModelServer
+from control_plane.serving.lookup import Lookup
 from control_plane.settings import Settings
 from control_plane.store import files, notices
 from control_plane.store.database import Database
@@ -257,6 +259,7 @@ def _parts(
         new_id=new_id,
         new_secret=new_secret,
         registry=registry,
+        lookup=Lookup(parse_ip_addresses("dns_servers", settings.dns_servers)),
         version=control_plane.__version__,
         health=reconciler.health,
         started=reconciler.started,
@@ -281,6 +284,8 @@ def _loop_options(settings: Settings) -> Options:
     return Options(
         observe_interval_s=settings.observe_interval_s,
         sweep_s=settings.sweep_s,
+        discovery_s=settings.discovery_s,
+        dns_servers=parse_ip_addresses("dns_servers", settings.dns_servers),
         hook_commands_file=settings.hook_commands_file,
         holder=who if several else "sqlite",
         terms=settings.lease,

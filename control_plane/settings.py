@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from control_plane.domain.address import parse_ip_addresses
 from control_plane.domain.errors import FieldInvalid
 from control_plane.domain.leasing import Terms
 
@@ -61,6 +62,16 @@ class Settings(BaseSettings):
     sweep_s: Annotated[
         PositiveSeconds, Field(description="Time over which the status of all models is read once.")
     ] = 30.0
+    discovery_s: Annotated[
+        PositiveSeconds, Field(description="How often sources of servers are looked at.")
+    ] = 5.0
+    dns_servers: Annotated[
+        str,
+        Field(
+            description="`address:port`, with commas, of the DNS servers that sources ask; "
+            "empty: those that the machine is set to."
+        ),
+    ] = ""
     predict_timeout_s: Annotated[
         PositiveSeconds, Field(description="The longest that a `:predict` call may take.")
     ] = 30.0
@@ -112,6 +123,15 @@ class Settings(BaseSettings):
                 "leave auth on, or bind to 127.0.0.1"
             )
         return self
+
+    @field_validator("dns_servers")
+    @classmethod
+    def _are_addresses(cls, text: str) -> str:
+        try:
+            parse_ip_addresses("dns_servers", text)
+        except FieldInvalid as error:
+            raise ValueError(error.message) from None
+        return text
 
     @field_validator("workers")
     @classmethod

@@ -23,6 +23,7 @@ from control_plane.api import (
     resolve,
     rollouts,
     servers,
+    sources,
     strategies,
     system,
     tokens,
@@ -88,6 +89,7 @@ def _api() -> APIRouter:
         rollouts.router,
         strategies.router,
         servers.router,
+        sources.router,
         doctor.router,
         models.router,
         request_sets.router,
@@ -135,6 +137,7 @@ async def _living(running: Running) -> AsyncIterator[None]:
     with suppress(Transient):
         await running.access.flush()
     await running.predictor.close()
+    parts.lookup.close()
 
 
 async def _every(period_s: float, work: Callable[[], Awaitable[object]]) -> None:

@@ -12,6 +12,7 @@ from control_plane.services.feed import Feed
 from control_plane.services.predict import Predictor
 from control_plane.services.resolve import Resolved
 from control_plane.serving.client import ModelServer
+from control_plane.serving.lookup import Lookup
 from control_plane.store.database import Database
 
 
@@ -51,6 +52,7 @@ class AppParts:
     new_id: Callable[[], str]  # short, unique, lower-case letters and digits
     new_secret: Callable[[], str]  # 43 random characters of URL-safe base64
     registry: CollectorRegistry
+    lookup: Lookup = field(default_factory=Lookup)  # for sources before they are stored
     version: str = "0"
     health: Callable[[], Mapping[str, str]] = dict  # by part; what does not begin with "ok" is ill
     started: Callable[[], bool] = lambda: True

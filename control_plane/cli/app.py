@@ -16,6 +16,7 @@ from control_plane.cli import (
     registry,
     request_sets,
     rollouts,
+    sources,
     strategies,
     tokens,
 )
@@ -44,6 +45,7 @@ for _group in (
     registry.signatures,
     fleets.fleets,
     fleets.servers,
+    sources.sources,
     hooks.hooks,
     rollouts.rollouts,
     strategies.strategies,

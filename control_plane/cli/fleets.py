@@ -155,7 +155,7 @@ def add_server(
 ) -> None:
     """Register a server; nothing is pushed to it before it is taken over."""
     spec = ServerSpec(
-        address, name=name, rest_address=rest_address, take_over=take_over, flags=_flags(flag)
+        address, name=name, rest_address=rest_address, take_over=take_over, flags=flags_of(flag)
     )
     with session(target) as here:
         write(here, calls.add_server(here.fleet, spec), change, SERVERS)
@@ -176,7 +176,7 @@ def change_server(
     """Say what is known of a server; what is left out stays, and `--flag NAME=null` forgets."""
     changes: dict[str, Any] = {"rest_address": rest_address, "memory_bytes": memory_bytes}
     if flag:
-        changes["flags"] = _flags(flag)
+        changes["flags"] = flags_of(flag)
     given = {key: value for key, value in changes.items() if value is not None}
     with session(target) as here:
         write(here, fleet_calls.change_server(here.fleet, name, given), change, SERVERS)
@@ -242,7 +242,8 @@ def remove_server(name: ServerName, target: Target, change: Change) -> None:
         remove(here, calls.remove_server(here.fleet, name), change, f"server {name}")
 
 
-def _flags(given: list[str] | None) -> dict[str, Any]:
+def flags_of(given: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE of flags; `null` forgets one."""
     return {name: _flag_value(text) for name, text in pairs(given, "--flag").items()}
 
 

@@ -64,3 +64,18 @@ def check_host(field: str, text: str, hint: str = "a DNS name or an IP address")
     if len(host) > _LONGEST_HOST or not all(_LABEL.match(one) for one in host.split(".")):
         raise FieldInvalid(field, f"{text[:80]!r} is not a host", hint=hint)
     return host
+
+
+def parse_ip_addresses(field: str, text: str) -> tuple[Address, ...]:
+    """Read `host:port` of hosts that need no lookup, with commas between.
+
+    Raises:
+        FieldInvalid: one is not an IP address with a port.
+    """
+    found = tuple(parse_address(field, one.strip()) for one in text.split(",") if one.strip())
+    for one in found:
+        try:
+            ipaddress.ip_address(one.host)
+        except ValueError:
+            raise FieldInvalid(field, f"{one.host} is not an IP address", hint=_HINT) from None
+    return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from control_plane.domain import standing
 from control_plane.domain.assigned import Goal
-from control_plane.domain.fleet import Fleet, Server
+from control_plane.domain.fleet import Fleet, Server, counted
 from control_plane.domain.revision import Deployment
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import State, StepTarget, step_key, targets_of
@@ -72,6 +72,11 @@ class Desired:
     def ours(self) -> tuple[Server, ...]:
         """The servers that were taken over."""
         return tuple(one for one in self.servers.values() if self.may_push(one))
+
+    def counted(self, live: Live) -> tuple[Server, ...]:
+        """The servers that a rollout goes by: who was just found is in no first step's set."""
+        begun = any(one.begun for one in live.rollout.steps)
+        return self.ours if begun else counted(self.ours)
 
     def may_push(self, server: Server) -> bool:
         """Whether somebody took this server over."""

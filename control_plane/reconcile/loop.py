@@ -34,6 +34,7 @@ from control_plane.reconcile.queue import KeyedQueue
 from control_plane.reconcile.recorder import Recorder
 from control_plane.reconcile.rollout import advance_rollout
 from control_plane.reconcile.server import reconcile_server
+from control_plane.reconcile.sources import Discovery
 from control_plane.reconcile.world import Key, Options, Tracked, World
 from control_plane.serving.client import ModelServer
 from control_plane.store import fleets
@@ -81,6 +82,7 @@ class Reconciler:
         self._hooks: LiveHooks | None = None
         self._led: LedFleets | None = None
         self._plans: Plans | None = None
+        self._discovery: Discovery | None = None
         self._round_at = time.monotonic()
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
@@ -107,6 +109,7 @@ class Reconciler:
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
         self._gates = self._world.gates = Gates(self._world)
+        self._discovery = Discovery(self._world, time.monotonic)
         self._led = LedFleets(self._world, self._queue, self._connect, self._left)
         await self._led.keep()
         self._queue.nudge(_FLEETS)
@@ -126,6 +129,8 @@ class Reconciler:
                     await self._hooks.close()
                 if self._gates is not None:
                     await self._gates.close()
+                if self._discovery is not None:
+                    self._discovery.close()
                 await world.desired.close()
                 await world.storage.close()
 
@@ -198,6 +203,8 @@ class Reconciler:
                 return await self._plans.keep(key.name) if self._plans else None
             case "seen":
                 return await self._flush(world)
+            case "sources":
+                return await self._discovery.look(key.fleet) if self._discovery else None
             case _:
                 self._round_at = time.monotonic()
                 return await led.keep()
@@ -225,6 +232,7 @@ class Reconciler:
                 self._queue.nudge(it.key)
         for one in desired.live:
             self._queue.nudge(Key("rollout", fleet, one.rollout.id))
+        self._queue.nudge(Key("sources", fleet))
         return self._options.resync_s
 
     async def _rollout(self, world: World, fleet: str, name: str) -> float | None:
@@ -320,14 +328,14 @@ def _stage(rollout: Rollout) -> tuple[str, bool, Phase | None]:
 
 
 async def _facts(world: World, desired: Desired, live: Live) -> Facts:
-    tracked = world.of(desired.fleet.name)
-    at = {one.name: tracked[one.name] for one in desired.ours if one.name in tracked}
+    tracked, ours = world.of(desired.fleet.name), desired.counted(live)
+    at = {one.name: tracked[one.name] for one in ours if one.name in tracked}
     return Facts(
         servers={
             one.name: standing.fact(
                 live.rollout, live.key, at[one.name].standpoint if one.name in at else None
             )
-            for one in desired.ours
+            for one in ours
         },
         max_unavailable=desired.fleet.max_unavailable,
         key=live.key,

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from control_plane.domain.address import Address
 from control_plane.domain.advance import Reach
 from control_plane.domain.assigned import Elsewhere
 from control_plane.domain.assignment import Assignment
@@ -36,6 +37,8 @@ class Options:
     rpc_timeout_s: float = 2.0
     ask_timeout_s: float = 10.0  # for the one real request to a new version
     flush_s: float = 10.0  # `last_seen_at` of all servers is written so often
+    discovery_s: float = 5.0  # sources of servers are looked at so often
+    dns_servers: tuple[Address, ...] = ()  # that they ask; none: those that the machine is set to
     hook_commands_file: Path | None = None  # declares what hooks may run here; None: nothing
     holder: str = ""  # who holds the leases; a name that only one process at a time has
     terms: Terms = field(default_factory=Terms)  # of the leases
@@ -44,7 +47,7 @@ class Options:
 class Key(NamedTuple):
     """Who a pass is for."""
 
-    kind: str  # fleets | fleet | server | rollout | plan
+    kind: str  # fleets | fleet | server | rollout | plan | seen | sources
     fleet: str = ""
     name: str = ""
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from control_plane.domain.advance import alone, superseded
 from control_plane.domain.errors import PreconditionFailed, RolloutInFlight
 from control_plane.domain.events import Event, EventKind
-from control_plane.domain.fleet import Fleet
+from control_plane.domain.fleet import Fleet, Server, counted
 from control_plane.domain.moments import due
 from control_plane.domain.promotion import (
     History,
@@ -120,7 +120,7 @@ class Ground:
     head: Mapping[str, Deployment]
     changed: Mapping[str, int]  # the revision that changed each of them last
     live: tuple[Rollout, ...]
-    servers: tuple[str, ...]  # those that were taken over
+    servers: tuple[str, ...]  # those that were taken over and count
 
     def live_of(self, models: Iterable[str]) -> tuple[Rollout, ...]:
         """Return the live rollouts that one of the models takes part in."""
@@ -164,9 +164,13 @@ async def on_ground(db: Database, fleet: str, call: Call) -> AsyncIterator[tuple
                 head={model: one.deployment for model, one in found.items()},
                 changed={model: one.revision for model, one in found.items()},
                 live=await rollouts.live(s, fleet),
-                servers=tuple(one.name for one in await fleets.servers(s, fleet) if one.taken_over),
+                servers=_counted(await fleets.servers(s, fleet)),
             ),
         )
+
+
+def _counted(servers: Iterable[Server]) -> tuple[str, ...]:
+    return tuple(one.name for one in counted(one for one in servers if one.taken_over))
 
 
 async def check_match(s: Session, ground: Ground, model: str, call: Call) -> None:

@@ -12,7 +12,7 @@ from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
 from control_plane.services.commit import Commit
 from control_plane.store import fleets as store
-from control_plane.store import journal, revisions, rollouts
+from control_plane.store import journal, revisions, rollouts, sources
 from control_plane.store.database import Database, Page, Paged, Session
 
 
@@ -75,14 +75,15 @@ async def change_fleet(
 async def delete_fleet(
     db: Database, name: str, *, expected_rv: int | None, event: Event, commit: Commit[None]
 ) -> None:
-    """Delete a fleet that has no servers and serves nothing.
+    """Delete a fleet that has no servers, looks for none and serves nothing.
 
     Raises:
-        StillInUse: it has servers, deployments or a live rollout.
+        StillInUse: it has servers, sources, deployments or a live rollout.
     """
     async with db.begin() as s:
         fleet = await store.lock_fleet(s, name)
         held = [f"server {one.name}" for one in await store.servers(s, name)]
+        held += [f"source {one.name}" for one, _ in await sources.sources(s, name)]
         held += [f"deployment {model}" for model in await revisions.head(s, name)]
         held += [f"rollout {one.id}" for one in await rollouts.live(s, name)]
         if held:
@@ -146,6 +147,10 @@ async def change_server(
 
     Of `flags`, those that are left out stay, and None forgets one.
     Taking over what was taken over says that this control plane is the one to write there.
+
+    Raises:
+        FieldInvalid: an address is none.
+        StillInUse: a source says where the server is.
     """
     changes = dict(changes)
     if "address" in changes:
@@ -154,6 +159,9 @@ async def change_server(
         changes["rest_address"] = _rest_address(changes["rest_address"])
     async with db.begin() as s:
         before = await store.server(s, *key)
+        if before.source and changes.get("address", before.address) != before.address:
+            text = f"the source {before.source} says where {before.name} is"
+            raise StillInUse(text, hint="change it there", source=before.source)
         flags = replace(before.flags, **changes.get("flags", {}))
         after = replace(before, **{**changes, "flags": flags})
         taken = bool(changes.get("taken_over"))
@@ -195,10 +203,15 @@ async def remove_server(
     event: Event,
     commit: Commit[None],
 ) -> None:
-    """Forget a server; the process itself is left as it is."""
+    """Forget a server; the process itself is left as it is.
+
+    Raises:
+        StillInUse: a source lists it, and would find it again.
+    """
     async with db.begin() as s:
         await store.lock_fleet(s, key[0])
         server = await store.server(s, *key)
+        await _refuse_listed(s, server)
         await store.save_server(s, server, expected_rv)
         await store.delete_server(s, *key)
         data = {"address": server.address}
@@ -247,6 +260,16 @@ def _bootable(fleet: Fleet) -> Fleet:
     if not folder.startswith("/"):
         raise FieldInvalid(field, "only a folder of a file system can be written to")
     return replace(fleet, boot_config_dir=folder)
+
+
+async def _refuse_listed(s: Session, server: Server) -> None:
+    if not server.source:
+        return
+    source, report = await sources.source(s, server.fleet, server.source)
+    if server.address in report.addresses:
+        text = f"the source {source.name} lists {server.name} and would find it again"
+        hint = f"take it out of {source.place}, delete the source, or drain the server"
+        raise StillInUse(text, hint=hint, source=source.name)
 
 
 async def _refuse_while_deployed(s: Session, fleet: str) -> None:
