@@ -23,7 +23,7 @@ async def deployment_ready(
     model: ModelPath,
     label: Annotated[QueryText, Query()] = "",
 ) -> Response:
-    """Say whether some server answers to a label, or to each label of the deployment."""
+    """Say whether some server answers to a label, or to all labels of the deployment."""
     return _answer(readiness.of_deployment(await _sight(running, fleet), model, label))
 
 

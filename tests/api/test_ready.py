@@ -18,12 +18,13 @@ async def ready(api: Api, path: str) -> tuple[int, str]:
 
 async def test_a_deployment_is_ready_while_one_server_answers_to_its_labels(api: Api) -> None:
     await fleet_of_two(api)
-    assert await ready(api, f"{HALF}/ready") == (503, "no server answers to stable")
+    assert await ready(api, f"{HALF}/ready") == (503, "a: it does not answer")
     await observe(api, "a", seen(available(1, 2)))
-    assert await ready(api, f"{HALF}/ready") == (200, "served")
-    assert await ready(api, f"{HALF}/ready?label=stable") == (200, "served")
+    served = (200, "served by 1 of 2 servers")
+    assert await ready(api, f"{HALF}/ready") == served
+    assert await ready(api, f"{HALF}/ready?label=stable") == served
     await observe(api, "a", Observed(at=1.0, reachable=False))
-    assert await ready(api, f"{HALF}/ready?label=stable") == (503, "no server answers to stable")
+    assert await ready(api, f"{HALF}/ready?label=stable") == (503, "a: it does not answer")
 
 
 async def test_a_label_on_its_way_is_ready_before_and_after(api: Api) -> None:
@@ -31,7 +32,10 @@ async def test_a_label_on_its_way_is_ready_before_and_after(api: Api) -> None:
     for name in ("a", "b"):
         await observe(api, name, seen(available(1, 2)))
     await api.ok("POST", f"{HALF}:promote", json={"version": 2, "force": True})
-    assert await ready(api, f"{HALF}/ready?label=stable") == (200, "served")
+    assert await ready(api, f"{HALF}/ready?label=stable") == (
+        200,
+        "served by 2 of 2 servers",
+    )
     await observe(api, "a", seen(available(1, 2), stable=2))
     assert await ready(api, A) == (200, "serving")
 
@@ -40,14 +44,16 @@ async def test_a_server_is_ready_when_it_answers_to_all_that_it_should_serve(api
     await fleet_of_two(api)
     assert await ready(api, A) == (503, "it does not answer")
     await observe(api, "a", seen(available(1, 2), stable=None))
-    assert await ready(api, A) == (503, "half_plus_two does not answer to stable")
+    assert await ready(api, A) == (503, "half_plus_two has no label stable there yet")
     await observe(api, "a", seen({}, stable=1))
     assert await ready(api, f"{A}?model=half_plus_two&label=stable") == (
         503,
-        "half_plus_two does not answer to stable",
+        "half_plus_two 1 is not loaded, and stable points at it",
     )
     await observe(api, "a", seen(available(1)))
     assert await ready(api, A) == (200, "serving")
+    await api.ok("POST", f"{FLEET}/servers/a:drain", json={"reason": "a new disk"})
+    assert await ready(api, A) == (503, "local drained it: a new disk")
 
 
 async def test_what_does_not_exist_is_not_found_and_a_label_needs_its_model(api: Api) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,29 @@ def test_a_second_control_plane_on_the_same_file_is_refused(plane: Living, tmp_p
     ran = plane.tfsctl.run("serve", "--port", "0")
     assert ran.code == 5
     assert "Another process" in ran.err
+
+
+def test_several_workers_on_sqlite_are_refused(tfsctl: Tfsctl, tmp_path: Path) -> None:
+    ran = tfsctl.run("serve", "--workers", "2", TFSCTL_DATA_DIR=str(tmp_path))
+    assert ran.code == 2
+    assert "workers: SQLite is for one process; use PostgreSQL" in ran.err
+
+
+def test_a_lease_that_ends_too_soon_is_refused_with_the_rule(tfsctl: Tfsctl) -> None:
+    ran = tfsctl.run("serve", TFSCTL_LEASE_TTL_S="5")
+    assert ran.code == 2
+    assert "lease_ttl_s: 5 is not above 2 × lease_renew_s + send_margin_s = 2 × 2 + 1" in ran.err
+
+
+def test_a_newer_database_is_not_served_and_named(tfsctl: Tfsctl, tmp_path: Path) -> None:
+    here = {"TFSCTL_DATA_DIR": str(tmp_path)}
+    assert tfsctl("db", "upgrade", **here).code == 0
+    with closing(sqlite3.connect(tmp_path / "control-plane.db")) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+        file.commit()
+    ran = tfsctl.run("serve", "--port", "0", **here)
+    assert ran.code == 1
+    assert "The database is at 9999" in ran.err
 
 
 def test_an_open_control_plane_stays_on_loopback(plane: Living) -> None:

@@ -97,6 +97,44 @@ async def test_each_fleet_has_a_lease_of_its_own_and_an_epoch_outlives_it(db: Da
     assert again.epoch == 2
 
 
+async def test_of_several_leases_those_still_held_are_renewed(db: Database) -> None:
+    names = ("asia", "eu", "us")
+    async with db.begin() as s:
+        for name in names:
+            await fleets.add_fleet(s, Fleet(name, NOON))
+        held = [await leases.acquire(s, name, "one", 30) for name in names]
+        kept = [one for one in held if one is not None]
+        await leases.acquire(s, "eu", "one", 30)  # the former self of a process that came back
+        renewed = await leases.renew(s, kept, 90)
+    assert [one.fleet for one in sorted(renewed, key=lambda one: one.fleet)] == ["asia", "us"]
+    async with db.read() as s:
+        left = await leases.left(s)
+        assert {name: lease.epoch for name, (lease, _) in left.items()} == {
+            "asia": 1,
+            "eu": 2,
+            "us": 1,
+        }
+        assert sorted(name for name, (_, left_s) in left.items() if left_s > 60) == ["asia", "us"]
+
+
+async def test_who_holds_a_lease_is_known_while_it_lasts(db: Database) -> None:
+    lease = await _must_acquire(db, "one")
+    async with db.begin() as s:
+        assert await leases.holder(s, "default") == lease
+        await leases.release(s, lease)
+        assert await leases.holder(s, "default") is None
+        assert await leases.holder(s, "never") is None
+
+
+async def test_replicas_count_while_they_say_that_they_live(db: Database) -> None:
+    async with db.begin() as s:
+        assert await leases.beat(s, "one", 60) == 1
+        assert await leases.beat(s, "two", 60) == 2
+        assert await leases.beat(s, "two", 60) == 2
+        await leases.leave(s, "one")
+        assert await leases.beat(s, "three", -1) == 1
+
+
 async def test_a_leader_frozen_inside_a_transaction_holds_up_nobody_for_long(
     postgres: Postgres,
 ) -> None:
