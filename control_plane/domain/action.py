@@ -37,6 +37,7 @@ class Cause(enum.StrEnum):
     UNLOAD_OVERDUE = "unload-overdue"
     UNABLE = "unable"
     POSTPONED = "postponed"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Change:
     rank: Rank
     model: ModelConfig | None
     why: str
+    alone: bool = False  # a suspect: it goes when nothing else is to be done
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.evidence import has_moved
 from control_plane.domain.model_plan import ACTIVE, COMING
 from control_plane.domain.observed import Instant, Intent, Observed
+from control_plane.domain.quarantine import unmoved
 
 CALLS_THAT_MAY_RUN = 2  # each holds one of the server's few threads
 GHOST_S = 60.0  # a call that was never started by then was cancelled with its caller
@@ -84,11 +85,14 @@ def _open(observed: Observed, intent: Intent, traits: Traits, now: Instant) -> W
     }
     seen = [one for one in awaited.values() if one is not None]
     until = intent.sent_at + reload_timeout_s(_as_reload(intent), traits) + traits.settle_s
-    if any(one.state in COMING for one in seen):
-        return Wait("busy: a reload waits for a load", until)
+    loading = [f"{name} {v}" for (name, v), one in awaited.items() if one and one.state in COMING]
+    if loading:
+        return Wait(f"busy: a reload waits for {', '.join(sorted(loading))} to load", until)
     changed = [one for one in seen if one.since > intent.sent_at]
-    if awaited and not changed and now > intent.sent_at + traits.pickup_s:
-        paths = ", ".join(sorted(_path(intent, name, v) for name, v in awaited))
+    still_since = max((one.since for one in changed), default=intent.sent_at)
+    never = unmoved(observed, intent)
+    if never and now > still_since + traits.pickup_s:
+        paths = ", ".join(sorted(_path(intent, name, v) for name, v in awaited if name in never))
         return Blocked(Cause.WEDGED, f"a reload waits for versions not found; create {paths}")
     if awaited and has_moved(observed, intent) and intent.answer is None:
         since = max(one.since for one in changed)

@@ -40,6 +40,7 @@ class EventKind(enum.StrEnum):
     SOURCE_DELETED = "source.deleted"
     SOURCE_FAILED = "source.failed"  # nothing is concluded from it until it answers
     SOURCE_ANSWERED = "source.answered"  # again
+    VERSION_SUSPECTED = "version.suspected"  # of having brought its server down
     VERSION_STATE_CHANGED = "version.state_changed"  # of one version on one server
     LABEL_VERIFIED = "label.verified"  # on every server that counts
     LABEL_ANSWERED = "label.answered"  # otherwise than before, on one server

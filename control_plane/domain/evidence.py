@@ -19,6 +19,7 @@ from control_plane.domain.observed import (
     Verified,
     VersionSeen,
 )
+from control_plane.domain.quarantine import after_end, after_void, cleared, unmoved
 from control_plane.domain.state import Config, Dangling, LabelAnswer, Marker, Resolved, State
 
 GHOSTS_KEPT = 4  # at most two run at a time; the rest only explain a late config
@@ -38,7 +39,7 @@ def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
         since = observed.unreachable_since if not observed.reachable else look.at
         return replace(observed, reachable=False, unreachable_since=since or look.at)
     if _restarted(observed, look):
-        observed = _forget(observed, look.at)
+        observed = _forget(observed, look.at, settle_s)
     if _revived(observed, look):
         observed = _lose(observed, look.at, foreign=True)
     known = replace(observed, reachable=True, unreachable_since=0.0, at=look.at)
@@ -84,14 +85,19 @@ def _lose(observed: Observed, at: Instant, *, foreign: bool) -> Observed:
     )
 
 
-def _forget(observed: Observed, at: Instant) -> Observed:
+def _forget(observed: Observed, at: Instant, settle_s: float) -> Observed:
     """A new process: nothing that we saw or waited for is true any more.
 
     An open intent is void, but it may have met the new process already: its digest would tell.
     """
     ghosts = (observed.intent,) if observed.intent else ()
     return Observed(
-        proven=_proven(observed), ghosts=ghosts, cleared_at=at, restarted_at=at, quiet_since=at
+        proven=_proven(observed),
+        ghosts=ghosts,
+        cleared_at=at,
+        restarted_at=at,
+        quiet_since=at,
+        suspects=after_end(observed, at, settle_s),
     )
 
 
@@ -126,7 +132,8 @@ def _see_statuses(observed: Observed, look: Look, settle_s: float) -> Observed:
         }
     changed = _moved(observed, models)
     quiet = look.at if changed else observed.quiet_since
-    return replace(observed, models=models, failures=failures, quiet_since=quiet)
+    known = replace(observed, models=models, failures=failures, quiet_since=quiet)
+    return replace(known, suspects=cleared(known)) if known.suspects else known
 
 
 def _failed_anew(
@@ -233,14 +240,7 @@ def _returned(observed: Observed, intent: Intent, look: Look, *, seen: bool) -> 
 
 def has_moved(observed: Observed, intent: Intent) -> bool:
     """Whether every new name shows one of its wanted versions changed since it was sent."""
-    return all(
-        any(
-            one.since > intent.sent_at
-            for version, one in observed.models.get(name, {}).items()
-            if version in intent.config.models[name].versions
-        )
-        for name in intent.names_added
-    )
+    return not unmoved(observed, intent)
 
 
 def _still_lost(observed: Observed, look: Look, settle_s: float, *, seen: bool) -> Observed:
@@ -258,7 +258,8 @@ def _still_lost(observed: Observed, look: Look, settle_s: float, *, seen: bool) 
     if intent.names_added and has_moved(observed, intent):
         return _lose(replace(observed, intent=None), look.at, foreign=True)
     ghosts = (*observed.ghosts, intent)[-GHOSTS_KEPT:]
-    return replace(observed, intent=None, ghosts=ghosts, looked_at=0.0)
+    suspects = after_void(observed, intent, look.at)
+    return replace(observed, intent=None, ghosts=ghosts, looked_at=0.0, suspects=suspects)
 
 
 def _haunted(observed: Observed, look: Look) -> Observed:
@@ -338,8 +339,8 @@ def sent(
         observed: what is known.
         intent: what was committed to be sent.
         held: the versions that the server's config held before, by model.
-        wanted: the versions that are wanted; failures of all others are forgiven, so that a
-            version that a person took out and asks for again gets all its tries.
+        wanted: the versions that are wanted; failures and suspicions of all others are forgiven,
+            so that a version that a person took out and asks for again gets all its tries.
     """
     added = {name: dict(times) for name, times in observed.added.items()}
     for name, model in intent.config.models.items():
@@ -349,7 +350,11 @@ def sent(
         name: {v: one for v, one in some.items() if v in wanted.get(name, frozenset())}
         for name, some in observed.failures.items()
     }
-    return replace(observed, intent=intent, added=added, failures=failures)
+    suspects = {
+        name: {v: one for v, one in some.items() if v in wanted.get(name, frozenset())}
+        for name, some in observed.suspects.items()
+    }
+    return replace(observed, intent=intent, added=added, failures=failures, suspects=suspects)
 
 
 def answered(observed: Observed, intent: Intent) -> Observed:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from control_plane.domain.action import Blocked, Cause, Change, Converged, ModelAction, Rank, Wait
 from control_plane.domain.assignment import Traits, Want
-from control_plane.domain.observed import Failure, Instant, Presence, VersionSeen
+from control_plane.domain.observed import Failure, Instant, Presence, Suspect, VersionSeen
+from control_plane.domain.quarantine import pick
 from control_plane.domain.state import Ability, ModelConfig, State
 
 RETRIES = 5
@@ -50,6 +51,7 @@ class View:
     added: Mapping[int, Instant] = field(default_factory=dict)
     dropped: Mapping[int, Instant] = field(default_factory=dict)
     failures: Mapping[int, Failure] = field(default_factory=dict)
+    suspects: Mapping[int, Suspect] = field(default_factory=dict)
 
     def available(self, version: int) -> bool:
         """Whether the version was last seen AVAILABLE."""
@@ -129,9 +131,13 @@ def _enter(view: View, want: Want) -> ModelAction:
     if presence is not None and presence.base_path is False:
         return Blocked(Cause.BASE_PATH_MISSING, f"the base path {want.base_path} does not exist")
     first = frozenset(want.labels.values()) or want.versions
-    ready = _complete(view, first) or _complete(view, want.versions)
-    if not ready:
+    choices = (_complete(view, first), _complete(view, want.versions))
+    if not any(choices):
         return _files(view, want.versions)
+    picked = pick(view.name, view.suspects, *choices)
+    if isinstance(picked, Blocked):
+        return picked
+    ready, alone = picked
     if wait := _settling(view, frozenset(view.seen) | ready):
         return wait
     labels = {
@@ -140,7 +146,7 @@ def _enter(view: View, want: Want) -> ModelAction:
         if version in ready and view.may_hold(label, version) and label in view.proven
     }
     entry = ModelConfig(want.base_path, ready, labels)
-    return Change(Rank.ADD, entry, f"add {view.name} {_list(ready)}")
+    return Change(Rank.ADD, entry, f"add {view.name} {_list(ready)}", alone)
 
 
 def _move(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
@@ -202,11 +208,15 @@ def _load(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
     tired = {v for v in ready if _tired(view, v)}
     if not ready - tired:
         return _failed(view, min(tired)) if tired else _files(view, missing)
-    if wait := _settling(view, ready - tired):
+    picked = pick(view.name, view.suspects, ready - tired)
+    if isinstance(picked, Blocked):
+        return picked
+    more, alone = picked
+    if wait := _settling(view, more):
         return wait
     labels = (view.holding() or held).labels
-    entry = ModelConfig(held.base_path, held.versions | (ready - tired), labels)
-    return Change(Rank.LOAD, entry, f"load {view.name} {_list(ready - tired)}")
+    entry = ModelConfig(held.base_path, held.versions | more, labels)
+    return Change(Rank.LOAD, entry, f"load {view.name} {_list(more)}", alone)
 
 
 def _complete(view: View, versions: frozenset[int]) -> frozenset[int]:

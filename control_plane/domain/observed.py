@@ -84,6 +84,15 @@ class Failure:
     at: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A version that may have brought the server down, or that failed before it ended."""
+
+    weight: int  # how often, and how surely; see `quarantine`
+    why: str
+    at: Instant  # when it was blamed last
+
+
 Statuses: TypeAlias = Mapping[str, Mapping[int, VersionSeen]]
 Times: TypeAlias = Mapping[str, Mapping[int, Instant]]
 
@@ -115,6 +124,7 @@ class Observed:
     added: Times = field(default_factory=dict)  # when a push that adds it was sent
     dropped: Times = field(default_factory=dict)  # when a config without it was verified
     failures: Mapping[str, Mapping[int, Failure]] = field(default_factory=dict)
+    suspects: Mapping[str, Mapping[int, Suspect]] = field(default_factory=dict)  # outlive a restart
 
     def statuses(self) -> Iterator[VersionSeen]:
         """Every version on the server, of whatever model."""

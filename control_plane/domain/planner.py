@@ -25,6 +25,7 @@ from control_plane.domain.admission import may_not, reload_timeout_s
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.model_plan import View, next_action
 from control_plane.domain.observed import Instant, Observed
+from control_plane.domain.quarantine import suspects_last
 from control_plane.domain.server_view import Storage, steady_models, views_of
 from control_plane.domain.state import Config, Marker, ModelConfig
 
@@ -52,6 +53,7 @@ def plan_server(
     steady = steady_models(assignment, observed)
     views = views_of(assignment, observed, storage, now, steady)
     actions: dict[str, ModelAction] = {name: next_action(view) for name, view in views.items()}
+    actions = suspects_last(assignment, actions, now + assignment.traits.load_budget_s)
     actions = _whole_groups(assignment, actions)
     actions = _loads_together(assignment, actions)
     if not (assignment.may_empty or steady) and _empties(actions, views):

@@ -12,6 +12,7 @@ from control_plane.domain.observed import (
     Intent,
     Observed,
     Refusal,
+    Suspect,
     Verified,
     VersionSeen,
 )
@@ -57,6 +58,7 @@ def to_json(observed: Observed) -> Json:
         "added": _each_version(observed.added, _same),
         "dropped": _each_version(observed.dropped, _same),
         "failures": _each_version(observed.failures, asdict),
+        "suspects": _each_version(observed.suspects, asdict),
     }
     return {name: value for name, value in (plain | structured).items() if value}
 
@@ -76,6 +78,7 @@ def from_json(document: Mapping[str, Any]) -> Observed:
         added=_by_version(document.get("added", {}), _same),
         dropped=_by_version(document.get("dropped", {}), _same),
         failures=_by_version(document.get("failures", {}), lambda one: Failure(**one)),
+        suspects=_by_version(document.get("suspects", {}), lambda one: Suspect(**one)),
     )
 
 

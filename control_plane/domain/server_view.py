@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from control_plane.domain.assignment import Assignment
 from control_plane.domain.model_plan import ACTIVE, Ground, View
 from control_plane.domain.observed import Instant, Observed, Presence, VersionSeen
+from control_plane.domain.quarantine import since
 from control_plane.domain.state import ModelConfig, State
 
 Storage = Mapping[str, Presence]
@@ -76,6 +77,7 @@ def views_of(
             added=observed.added.get(name, {}),
             dropped=observed.dropped.get(name, {}),
             failures=observed.failures.get(name, {}),
+            suspects=since(observed.suspects.get(name, {}), assignment.taken_over_at),
         )
         for name in sorted(names)
     }

@@ -15,7 +15,11 @@ from control_plane.domain.steps import State, StepTarget
 
 Asked: TypeAlias = tuple[str, int]  # model and version
 NOT_LOOKED = ServerFact(Reach.MOVING, "not looked at yet")
-_FINAL = (Cause.LOAD_FAILED, Cause.FILES_BROKEN, Cause.UNABLE)
+_FINAL = (Cause.LOAD_FAILED, Cause.FILES_BROKEN, Cause.UNABLE, Cause.QUARANTINED)
+_SAID = {
+    Cause.FILES_BROKEN: "broken files",
+    Cause.QUARANTINED: "it brings the server down",
+}
 _LACKING = (Cause.FILES_MISSING, Cause.BASE_PATH_MISSING)
 _NO_ANSWER = (Ability.UNABLE, Ability.RETRY)
 
@@ -132,8 +136,8 @@ def _of_model(rollout: Rollout, name: str, at: Standpoint) -> ServerFact:
         return ServerFact(Reach.LACKING, action.why)
     if action.cause not in _FINAL:
         return ServerFact(Reach.BLOCKED, action.why)
-    if action.cause is Cause.FILES_BROKEN:
-        return ServerFact(Reach.FAILED, "broken files", action.why)
+    if action.cause in _SAID:
+        return ServerFact(Reach.FAILED, _SAID[action.cause], action.why)
     failure = _failure(name, _needed(rollout, name, at), at.observed)
     if failure is None:
         return ServerFact(Reach.MOVING, action.why)

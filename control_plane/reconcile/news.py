@@ -10,6 +10,7 @@ from control_plane.domain.answering import answering, changed
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Intent, Observed, VersionSeen
+from control_plane.domain.quarantine import ENOUGH
 from control_plane.domain.state import ReloadAnswer
 
 
@@ -32,11 +33,20 @@ class Reporter:
             for version in sorted({*old, *new}):
                 if _gist(old.get(version)) != _gist(new.get(version)):
                     yield self._state(model, version, old.get(version), new.get(version))
+        yield from self._suspects(before, after)
         for model, label, was, now in changed(answering(before), answering(after)):
             told = {"label": label, "version": now, "before": was}
             yield self.event(EventKind.LABEL_ANSWERED, model, **told)
         if after.foreign and not before.foreign:
             yield self.event(EventKind.SERVER_DRIFTED, sentence="it runs a config that is not ours")
+
+    def _suspects(self, before: Observed, after: Observed) -> Iterator[Event]:
+        for model, suspects in sorted(after.suspects.items()):
+            for version, one in sorted(suspects.items()):
+                if before.suspects.get(model, {}).get(version) != one:
+                    held = one.weight >= ENOUGH
+                    told = {"version": version, "sentence": one.why, "held_back": held}
+                    yield self.event(EventKind.VERSION_SUSPECTED, model, **told)
 
     def status(self, status: str, before: str, sentence: str) -> Event:
         """Return the event of a new status."""

@@ -77,6 +77,7 @@ EVENTS = {
     EventKind.SOURCE_DELETED: "a source was deleted",
     EventKind.SOURCE_FAILED: "a source cannot be looked up, or lists nothing any more",
     EventKind.SOURCE_ANSWERED: "a source that failed can be looked up again",
+    EventKind.VERSION_SUSPECTED: "a version may have brought its server down: it goes last, alone",
     EventKind.VERSION_STATE_CHANGED: "a version changed its state on a server",
     EventKind.LABEL_VERIFIED: "a label answered with its version on every server that counts",
     EventKind.LABEL_ANSWERED: "a label answers with another version on a server, or with none",

@@ -35,8 +35,8 @@ MUTANTS = (
     Mutant(
         "drops the old version in the push that loads the new one",
         "model_plan",
-        "entry = ModelConfig(held.base_path, held.versions | (ready - tired), labels)",
-        "entry = ModelConfig(held.base_path, want.versions | (ready - tired), labels)",
+        "entry = ModelConfig(held.base_path, held.versions | more, labels)",
+        "entry = ModelConfig(held.base_path, want.versions | more, labels)",
     ),
     Mutant(
         "drops before the wanted versions are AVAILABLE",
@@ -209,8 +209,8 @@ MUTANTS = (
     Mutant(
         "keeps an open intent across a restart",
         "evidence",
-        "    return Observed(\n        proven=_proven(observed), ghosts=ghosts,",
-        "    return replace(\n        observed, verified=None, ghosts=ghosts,",
+        "    return Observed(\n        proven=_proven(observed),\n        ghosts=ghosts,",
+        "    return replace(\n        observed,\n        verified=None,\n        ghosts=ghosts,",
     ),
     Mutant(
         "forgets that its last push may have met the new process",
@@ -229,5 +229,47 @@ MUTANTS = (
         "evidence",
         "    ours = answer is None or (\n",
         "    ours = answer is None or isinstance(answer, Resolved | LabelAnswer) or (\n",
+    ),
+    Mutant(
+        "adds what it suspects beside the others",
+        "quarantine",
+        "        if clean := versions - suspects.keys():\n            return clean, False\n",
+        "        if versions:\n            return versions, False\n",
+    ),
+    Mutant(
+        "adds a suspect while others are under way",
+        "quarantine",
+        "    return isinstance(action, Wait)\n",
+        "    return False\n",
+    ),
+    Mutant(
+        "tries all suspects at once",
+        "quarantine",
+        "        return frozenset(tried[:1]), True\n",
+        "        return frozenset(tried), True\n",
+    ),
+    Mutant(
+        "tries what brings the server down for ever",
+        "quarantine",
+        "suspects[version].weight < ENOUGH",
+        "suspects[version].weight",
+    ),
+    Mutant(
+        "suspects whatever waited for the version that was loading",
+        "quarantine",
+        "crashed = _in_state(observed, State.LOADING) or _in_state(observed, State.START)",
+        "crashed = _in_state(observed, State.LOADING) + _in_state(observed, State.START)",
+    ),
+    Mutant(
+        "suspects the names of a push that a restart met early",
+        "quarantine",
+        "if intent is None or observed.at < intent.sent_at + 2 * settle_s:",
+        "if intent is None:",
+    ),
+    Mutant(
+        "does not let off what a person let off",
+        "quarantine",
+        "if one.at > said_at}",
+        "}",
     ),
 )

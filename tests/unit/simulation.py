@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from control_plane.devserver.config import Entry, Flags, Specific
+from control_plane.devserver.config import Entry, Flags
 from control_plane.devserver.disk import MemoryDisk
 from control_plane.devserver.machine import Call, Machine
 from control_plane.devserver.refusal import Code, Refusal
@@ -29,10 +29,12 @@ from control_plane.domain.state import (
     Marker,
     ReloadAnswer,
     Resolved,
+    State,
+    VersionStatus,
 )
 from tests.unit.hard_states import hard_states
+from tests.unit.simulated_calls import OWNER, Pending, entries_of
 
-OWNER = "_cp_owner_test_default"
 MODELS = ("a", "b", "c")
 SWEEP_S = 30.0
 PASS_S = 0.05
@@ -40,16 +42,6 @@ PASS_S = 0.05
 
 def path_of(name: str) -> str:
     return f"/models/{name}"
-
-
-@dataclass
-class Pending:
-    """A push whose answer the control plane waits for, or never gets."""
-
-    intent: Intent
-    call: Call | None  # None: it never reached the server
-    gives_up_at: float
-    cut: bool = False  # the answer is lost on its way
 
 
 @dataclass
@@ -67,6 +59,9 @@ class World:
     up: bool = True
     hung: bool = False
     unable: set[tuple[str, int]] = field(default_factory=set)
+    poison: set[tuple[str, int]] = field(default_factory=set)  # a load of it ends the server
+    ended_without: Counter[tuple[str, int]] = field(default_factory=Counter)  # it serving
+    taken_over_at: float = 0.0
     next_push: str = "arrives"  # or: answer-lost, never-arrives, arrives-late
     pending: list[Pending] = field(default_factory=list)
     late: list[tuple[float, Config, Marker | None]] = field(default_factory=list)
@@ -168,7 +163,13 @@ class World:
             name: Want(path_of(name), versions, labels)
             for name, (versions, labels) in self.wants.items()
         }
-        return Assignment(models, OWNER, may_empty=self.undeployed, traits=self.traits)
+        return Assignment(
+            models,
+            OWNER,
+            taken_over_at=self.taken_over_at,
+            may_empty=self.undeployed,
+            traits=self.traits,
+        )
 
     def learn(self, look: Look) -> None:
         before = self.observed
@@ -221,17 +222,7 @@ class World:
 
     def _send(self, config: Config, marker: Marker | None) -> Call:
         self.machine.advance(self.now)
-        entries = []
-        for name, one in config.models.items():
-            labels = dict(one.labels)
-            if marker and marker.model == name:
-                labels |= {config.digest_label: marker.version, OWNER: marker.version}
-            entries.append(
-                Entry(
-                    name, one.base_path, policy=Specific(tuple(sorted(one.versions))), labels=labels
-                )
-            )
-        return self.machine.reload(entries)
+        return self.machine.reload(entries_of(config, marker))
 
     def _hear(self) -> None:
         """Take answers that have come, and give up those that will not."""
@@ -278,6 +269,17 @@ class World:
         self.now = end
         if self.up and not self.hung:
             self.machine.advance(end)
+            self._die_of_poison()
+
+    def _die_of_poison(self) -> None:
+        """End the server some time into such a load; somebody starts it again at once."""
+        for name, version in self.poison:
+            one = self._statuses(name).get(version)
+            loading = isinstance(one, VersionStatus) and one.state is State.LOADING
+            if loading and self.random.random() < 0.3:
+                self.reached["server ended by a load"] += 1
+                self.restart()
+                return
 
     # What goes wrong ------------------------------------------------------------------------------
 
@@ -286,6 +288,8 @@ class World:
 
     def restart(self, config: list[Entry] | None = None) -> None:
         self.reached["open intent across a restart"] += self.observed.intent is not None
+        every = {(name, version) for name in MODELS for version in (1, 2, 3)}
+        self.ended_without.update(every - set(self.machine.serving))
         self.machine.crash()
         for one in self.pending:
             one.call = None

@@ -41,12 +41,12 @@ def event(kind: EventKind, before_s: float, model: str = "", **data: Any) -> Eve
 
 
 def reloaded(before_s: float, code: str = "OK", message: str = "", **added: list[int]) -> Event:
-    data = {"code": code, "message": message, "took_s": 0.0, "added": added}
+    data: dict[str, Any] = {"code": code, "message": message, "took_s": 0.0, "added": added}
     return event(EventKind.SERVER_RELOADED, before_s, **data)
 
 
 def state(before_s: float, model: str, version: int, was: str, now: str, error: str = "") -> Event:
-    data = {"version": version, "before": was, "state": now, "error": error}
+    data: dict[str, Any] = {"version": version, "before": was, "state": now, "error": error}
     return event(EventKind.VERSION_STATE_CHANGED, before_s, model, **data)
 
 
@@ -99,7 +99,7 @@ def test_a_version_that_was_noticed_late_tells_a_slow_poll_unless_another_one_lo
 
 
 def test_retries_are_judged_by_what_a_failure_costs() -> None:
-    def declared(**flags: int) -> str:
+    def declared(**flags: Any) -> str:
         return verdict(Check.LOAD_RETRIES, facts(flags=ServerFlags(**flags)))
 
     assert declared(max_num_load_retries=0, load_retry_interval_micros=60_000_000) == "ok"

@@ -35,6 +35,7 @@ HARD_STATES = (
     "foreign empty list",
     "frozen poll",
     "dangling label without the flag",
+    "server ended by a load",
 )
 REACHED: Counter[str] = Counter()
 names = st.sampled_from(MODELS)
@@ -75,6 +76,27 @@ class Planner(RuleBasedStateMachine):
     def hidden_fault(self, name: str, version: int, seconds: float) -> None:
         """A load fails though the files look whole."""
         self.world.disk.corrupt(path_of(name), version, error="bad variables", seconds=seconds)
+
+    @rule(name=names, version=versions)
+    def poison(self, name: str, version: int) -> None:
+        """A load of it, which takes its time, ends the server."""
+        if (name, version) not in self.world.machine.serving:
+            self.world.disk.put(path_of(name), version, seconds=8.0)
+            self.world.poison.add((name, version))
+
+    @rule()
+    def ask_for_poison_beside_others(self) -> None:
+        """Of three new names in one push, one ends the server; again and again, until found."""
+        world = self.world
+        world.wants = {"a": (frozenset({1}), {"stable": 1})}
+        world.run(8)
+        if any(name != "a" for name, _ in world.machine.serving):
+            return
+        world.disk.put(path_of("a"), 1)
+        world.disk.put(path_of("b"), 1)
+        self.poison("c", 1)
+        world.wants |= {name: (frozenset({1}), {"stable": 1}) for name in ("b", "c")}
+        world.run(30)
 
     @rule(name=names, version=versions)
     def hollow(self, name: str, version: int) -> None:
@@ -228,6 +250,11 @@ def remove(world: World, blocked: Blocked) -> None:
         case Cause.BASE_PATH_MISSING | Cause.FILES_MISSING | Cause.FILES_BROKEN:
             assert any(named in blocked.why for named in amiss(world)), blocked.why
             heal_storage(world)
+        case Cause.QUARANTINED:
+            assert world.ended_without[words[0], int(words[1])] > 1, blocked.why
+            world.poison.clear()
+            heal_storage(world)
+            world.taken_over_at = world.now
         case Cause.LOAD_FAILED | Cause.UNABLE:
             name, version = words[0], int(words[1])
             failed = world.machine.status(name)[version].error_code != 0
@@ -264,6 +291,7 @@ def replace_version(world: World, name: str, version: int) -> None:
     """A person repairs the files, undeploys what failed, and asks for it again."""
     heal_storage(world)
     world.unable.discard((name, version))
+    world.poison.discard((name, version))
     wants = dict(world.wants)
     world.wants.pop(name, None)
     world.undeployed = not world.wants

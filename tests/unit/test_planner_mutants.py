@@ -14,13 +14,14 @@ from tests.unit.mutants import MUTANTS, Mutant
 
 ORDER = (
     "questions",
+    "quarantine",
     "evidence",
     "model_plan",
     "server_view",
     "admission",
     "planner",
 )  # each imports only what stands before it
-SUITES = ("test_planner_rules", "test_planner_rules_waits", "test_evidence")
+SUITES = ("test_planner_rules", "test_planner_rules_waits", "test_evidence", "test_quarantine")
 
 
 def source_of(module: str) -> str:

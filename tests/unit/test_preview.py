@@ -19,7 +19,8 @@ from control_plane.domain.standing import unproven
 from control_plane.domain.state import Ability, Able
 from control_plane.domain.steps import State, started, steps_for
 from control_plane.serving.config import config_text
-from tests.unit.simulation import MODELS, OWNER, World, path_of
+from tests.unit.simulated_calls import OWNER
+from tests.unit.simulation import MODELS, World, path_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FLEET = Fleet("default", AT, head=1)
