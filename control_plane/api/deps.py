@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -241,8 +242,24 @@ def _wait_s(prefer: str, most_s: float) -> float:
 
 
 async def _body_hash(request: Request) -> str:
+    body = await request.body()
+    if body and "json" in request.headers.get("content-type", ""):
+        with suppress(ValueError, RecursionError):  # told by who reads it, if anybody does
+            json.loads(body, object_pairs_hook=_each_once)
     told = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(told + await request.body()).hexdigest()
+    return hashlib.sha256(told + body).hexdigest()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with a key twice: whoever reads it takes the first or the last.
+
+    Raises:
+        FieldInvalid: names the key.
+    """
+    if len({name for name, _ in pairs}) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FieldInvalid(twice[:80], "is given twice in one object", hint="give it once")
 
 
 def page(

@@ -14,7 +14,6 @@ from control_plane.api.deps import (
 )
 from control_plane.api.schemas import Body, Finite, Name, Short
 from control_plane.api.schemas import Query as QueryText
-from control_plane.domain.catalog import NAME_PATTERN
 from control_plane.domain.events import EventKind
 from control_plane.domain.hook import Moment, OnFailure, Saved, Scope
 from control_plane.domain.hook_document import MOST_RETRIES, MOST_TIMEOUT_S, check
@@ -22,7 +21,7 @@ from control_plane.services import hooks
 from control_plane.services.hooks import hook_json, run_json
 
 router = APIRouter(prefix="/hooks", tags=["hooks"])
-HookPath = Annotated[str, Path(alias="name", pattern=NAME_PATTERN)]
+HookPath = Annotated[Name, Path(alias="name")]
 HeaderValue = Annotated[str, StringConstraints(max_length=4_096)]
 
 

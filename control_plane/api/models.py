@@ -21,9 +21,10 @@ from control_plane.api.schemas import (
     VersionChange,
     VersionCreate,
     VersionPath,
+    VersionText,
 )
 from control_plane.api.schemas import Query as QueryText
-from control_plane.domain.catalog import MAX_VERSION, Model, Version
+from control_plane.domain.catalog import Model, Version
 from control_plane.domain.events import Event, EventKind
 from control_plane.services import catalog, policies
 
@@ -214,7 +215,7 @@ async def diff_signatures(
     number: VersionPath,
     db: DbDep,
     _: ViewerDep,
-    against: Annotated[int, Query(ge=0, le=MAX_VERSION)],
+    against: Annotated[VersionText, Query()],
 ) -> Response:
     """Say what callers of `against` would notice if this version took its place."""
     verdict = await catalog.diff(db, name, before=against, after=number)

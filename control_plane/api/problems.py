@@ -32,6 +32,12 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
     503: {"Retry-After": "1"},
 }
 _PHRASES: Mapping[int, str] = {413: "Body Too Large"}  # the standard's own changed with time
+_NO_OBJECT: Final = ("missing", "model_attributes_type", "model_type", "dict_type")
+_WORDS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "there is no such field",
+    "dict_type": "must be an object",
+}
 _MEMBERS = frozenset({"type", "title", "status", "detail", "code", "request_id", "hint"})
 
 
@@ -112,7 +118,10 @@ def _invalid(found: Sequence[Mapping[str, str]], request_id: str) -> Response:
     first = found[0]
     detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
     title = (errors.Invalid.__doc__ or "").strip()
-    return _response(422, "invalid", title, detail, request_id, {"errors": found})
+    extra: dict[str, Any] = {"errors": found}
+    if "hint" in first:
+        extra["hint"] = first["hint"]
+    return _response(422, "invalid", title, detail, request_id, extra)
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
@@ -123,13 +132,40 @@ async def _on_crash(request: Request, error: Exception) -> Response:
 
 
 def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
-    message = str(error["msg"])
+    message, context = str(error["msg"]), error.get("ctx", {})
     if error["type"] == "json_invalid":
-        context = error.get("ctx", {})
         return {"field": "", "message": f"the body is not JSON: {context.get('error', message)}"}
-    if tuple(error["loc"]) == ("body",) and error["type"] == "missing":
-        return {"field": "", "message": "the body is missing; send a JSON object"}
-    return {"field": _field_name(error["loc"]), "message": message.removeprefix("Value error, ")}
+    if tuple(error["loc"]) == ("body",) and error["type"] in _NO_OBJECT:
+        what = "missing" if error["type"] == "missing" else f"{_given(error.get('input'))}"
+        return {"field": "", "message": f"the body is {what}; send a JSON object"}
+    found = {"field": _field_name(error["loc"]), "message": _told(error)}
+    return found | {"hint": context["hint"]} if context.get("hint") else found
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """Our own words for what the framework found, with what was given."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]]
+    _, framework, rest = message.rpartition(" should ")
+    if not framework:
+        return message
+    if error["type"].endswith("_parsing"):
+        rest = rest.partition(", ")[0]
+    return f"should {rest.replace(' after validation', '')}; given: {_given(error.get('input'))}"
+
+
+def _given(value: object) -> str:
+    """What was sent, cut short."""
+    match value:
+        case dict():
+            return "an object" if value else "an empty object"
+        case list():
+            return "a list" if value else "an empty list"
+        case None | bool():
+            return json.dumps(value)
+        case _:
+            return repr(value)[:80]
 
 
 def _field_name(location: Sequence[str | int]) -> str:

@@ -1,6 +1,7 @@
 """Request bodies. Unknown fields are refused; names and numbers are checked here, once."""
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import Path
 from pydantic import (
@@ -10,21 +11,41 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from control_plane.domain.catalog import MAX_VERSION, NAME_PATTERN
-from control_plane.domain.state import MARKER_PREFIX
+from control_plane.domain.catalog import (
+    MAX_VERSION,
+    NAME_PATTERN,
+    check_label,
+    check_name,
+    check_version,
+)
+from control_plane.domain.errors import FieldInvalid
 from control_plane.services.access import Role, TokenKind
 
 MAX_DEPTH: Final = 32
+T = TypeVar("T", str, int)
 
 
-def _not_reserved(label: str) -> str:
-    if label.startswith(MARKER_PREFIX):
-        raise ValueError(f"labels that begin with {MARKER_PREFIX} are reserved")
-    return label
+def _by(rule: Callable[[str, T], T]) -> AfterValidator:
+    """Let the domain's rule decide, in its own words; pydantic knows the field."""
+
+    def checked(value: T) -> T:
+        try:
+            return rule("", value)
+        except FieldInvalid as error:
+            told = {"told": error.text, "hint": error.hint}
+            raise PydanticCustomError("rule", "{told}", told) from None
+
+    return AfterValidator(checked)
+
+
+def _name_or_none(field_name: str, text: str) -> str:
+    return check_name(field_name, text) if text else text
 
 
 def check_text(value: Any, depth: int = 0) -> None:
@@ -47,9 +68,13 @@ def _checked(text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-LabelName = Annotated[Name, AfterValidator(_not_reserved)]
-VersionNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_VERSION)]
+_NAME: Final = WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})
+_VERSION: Final = WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_VERSION})
+Name = Annotated[str, _by(check_name), _NAME]
+NameOrNone = Annotated[str, _by(_name_or_none), WithJsonSchema({"type": "string"})]
+LabelName = Annotated[str, _by(check_label), _NAME]
+VersionNumber = Annotated[int, Field(strict=True), _by(check_version), _VERSION]
+VersionText = Annotated[int, _by(check_version), _VERSION]  # of a URL, so digits will do
 RevisionNumber = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 Words = Annotated[str, StringConstraints(max_length=4_096)]
 Short = Annotated[str, StringConstraints(max_length=512)]
@@ -63,14 +88,14 @@ Labels = Annotated[dict[LabelName, VersionNumber], Field(max_length=1_000)]
 Versions = Annotated[list[VersionNumber], Field(min_length=1, max_length=1_000)]
 Query = Annotated[str, StringConstraints(max_length=256), AfterValidator(_checked)]
 
-ModelPath = Annotated[str, Path(alias="model", pattern=NAME_PATTERN)]
-FleetPath = Annotated[str, Path(alias="fleet", pattern=NAME_PATTERN)]
-ServerPath = Annotated[str, Path(alias="server", pattern=NAME_PATTERN)]
-LabelPath = Annotated[str, Path(alias="label", pattern=NAME_PATTERN)]
-StrategyPath = Annotated[str, Path(alias="strategy", pattern=NAME_PATTERN)]
+ModelPath = Annotated[Name, Path(alias="model")]
+FleetPath = Annotated[Name, Path(alias="fleet")]
+ServerPath = Annotated[Name, Path(alias="server")]
+LabelPath = Annotated[Name, Path(alias="label")]
+StrategyPath = Annotated[Name, Path(alias="strategy")]
 StrategyNumber = Annotated[int, Path(alias="number", ge=0, le=2**31 - 1)]
-TokenPath = Annotated[str, Path(alias="name", pattern=NAME_PATTERN)]
-VersionPath = Annotated[int, Path(alias="version", ge=0, le=MAX_VERSION)]
+TokenPath = Annotated[Name, Path(alias="name")]
+VersionPath = Annotated[VersionText, Path(alias="version")]
 RevisionPath = Annotated[int, Path(alias="number", ge=1, le=2**31 - 1)]
 RolloutPath = Annotated[str, Path(alias="id", pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -104,7 +129,7 @@ class ModelChange(Body):
     description: Words | None = None
     owner: Short | None = None
     tags: Tags | None = None
-    default_strategy: Name | Literal[""] | None = None
+    default_strategy: NameOrNone | None = None
 
 
 class VersionCreate(Body):

@@ -24,7 +24,8 @@ def check_name(field_name: str, text: str) -> str:
     """
     if not _NAME.match(text):
         hint = "1 to 128 of A-Z a-z 0-9 . _ - and not . or - at the start"
-        raise FieldInvalid(field_name, f"{text[:80]!r} is not a valid name", hint=hint)
+        shown = repr(text) if len(text) <= 128 else f"{text[:20]!r}… of {len(text)} characters"
+        raise FieldInvalid(field_name, f"{shown} is not a valid name", hint=hint)
     return text
 
 
@@ -50,7 +51,7 @@ def check_version(field_name: str, number: int) -> int:
     return number
 
 
-def check_base_path(text: str) -> str:
+def check_base_path(text: str, field_name: str = "base_path") -> str:
     """Return the base path without trailing slashes: absolute or a URI, nothing that climbs.
 
     Raises:
@@ -58,13 +59,15 @@ def check_base_path(text: str) -> str:
     """
     path = text.rstrip("/")
     if _FORBIDDEN_IN_PATHS.search(text):
-        raise FieldInvalid("base_path", "backslashes and control characters are not allowed")
+        what = "holds a backslash or a control character"
+        raise FieldInvalid(field_name, f"{text[:200]!r} {what}", hint="such paths name nothing")
     if not path or not (path.startswith("/") or _URI.match(path)):
         hint = "TensorFlow Serving takes absolute paths and URIs only"
         what = "names no folder" if text.endswith("/") else "is not absolute"
-        raise FieldInvalid("base_path", f"{text[:200]!r} {what}", hint=hint)
+        raise FieldInvalid(field_name, f"{text[:200]!r} {what}", hint=hint)
     if {"..", "."} & set(path.split("/")):
-        raise FieldInvalid("base_path", "'.' and '..' are not allowed in a base path")
+        hint = "'.' and '..' are not allowed in a base path: write where it leads"
+        raise FieldInvalid(field_name, f"{text[:200]!r} leads elsewhere than it says", hint=hint)
     return path
 
 

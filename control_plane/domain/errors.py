@@ -47,6 +47,7 @@ class FieldInvalid(Invalid):
             f"{field}: {message}", hint=hint, errors=[{"field": field, "message": message}]
         )
         self.field = field
+        self.text = message  # without the field's name
 
 
 class VersionUnknown(Invalid):

@@ -236,14 +236,10 @@ def _rest_address(text: str) -> str:
 
 
 def _path_map(path_map: Mapping[str, str]) -> dict[str, str]:
-    return {_absolute(theirs): _absolute(ours) for theirs, ours in path_map.items()}
-
-
-def _absolute(path: str) -> str:
-    try:
-        return check_base_path(path)
-    except FieldInvalid as error:
-        raise FieldInvalid("path_map", error.message, hint=error.hint) from None
+    return {
+        check_base_path(theirs, "path_map"): check_base_path(ours, f"path_map.{theirs}")
+        for theirs, ours in path_map.items()
+    }
 
 
 def _bootable(fleet: Fleet) -> Fleet:
@@ -253,10 +249,7 @@ def _bootable(fleet: Fleet) -> Fleet:
     field = "boot_config_dir"
     if fleet.storage == "opaque":
         raise FieldInvalid(field, "we cannot see the servers' files", hint="storage: visible")
-    try:
-        folder = check_base_path(fleet.boot_config_dir)
-    except FieldInvalid as error:
-        raise FieldInvalid(field, error.message, hint=error.hint) from None
+    folder = check_base_path(fleet.boot_config_dir, field)
     if not folder.startswith("/"):
         raise FieldInvalid(field, "only a folder of a file system can be written to")
     return replace(fleet, boot_config_dir=folder)

@@ -91,6 +91,64 @@ async def test_a_bad_name_is_refused_by_its_field(api: Api, name: str) -> None:
     assert any(one["field"] in ("name", "") for one in problem["errors"])
 
 
+HALF = "/fleets/default/deployments/half_plus_two"
+NAMES = "1 to 128 of A-Z a-z 0-9 . _ - and not . or - at the start"
+NUMBERS = "0 ≤ version < 2^63"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail", "hint"),
+    [
+        ("POST", "/models", {"name": "a b"}, "name: 'a b' is not a valid name", NAMES),
+        ("GET", "/models/a%20b", None, "model: 'a b' is not a valid name", NAMES),
+        ("POST", f"{HALF}:promote", {"label": "-x"}, "label: '-x' is not a valid name", NAMES),
+        (
+            *("PUT", HALF, {"versions": [1], "labels": {"a b": 1}}),
+            *("labels.a b: 'a b' is not a valid name", NAMES),
+        ),
+        ("PUT", HALF, {"versions": [1, -2]}, "versions.1: -2 is not a version", NUMBERS),
+        ("GET", "/models/m/versions/-1", None, "version: -1 is not a version", NUMBERS),
+        (
+            "POST",
+            f"{HALF}:promote",
+            {"version": "2"},
+            "version: should be a valid integer; given: '2'",
+            "",
+        ),
+        ("POST", f"{HALF}:promote", {"vresion": 2}, "vresion: there is no such field", ""),
+        ("POST", "/models", {"name": "m"}, "base_path: is required", ""),
+        ("POST", "/models", [], "the body is an empty list; send a JSON object", ""),
+        (
+            *("POST", "/models", {"name": "m", "base_path": "/m/../x"}),
+            "base_path: '/m/../x' leads elsewhere than it says",
+            "'.' and '..' are not allowed in a base path: write where it leads",
+        ),
+    ],
+)
+async def test_a_refusal_names_the_field_what_was_given_and_what_is_allowed(
+    api: Api, method: str, path: str, body: Any, detail: str, hint: str
+) -> None:
+    problem = await api.refused(method, path, **({} if body is None else {"json": body}))
+    assert (problem["status"], problem["detail"]) == (422, detail)
+    assert problem.get("hint", "") == hint
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"name": "m", "name": "n", "base_path": "/m", "force": true}', "name"),
+        (b'{"name": "m", "base_path": "/m", "tags": {"a": "1", "a": "1"}, "force": true}', "a"),
+    ],
+)
+async def test_a_key_that_is_given_twice_is_refused_by_its_name(
+    api: Api, body: bytes, key: str
+) -> None:
+    header = {"Content-Type": "application/json"}
+    problem = await api.refused("POST", "/models", content=body, headers=header)
+    assert (problem["status"], problem["detail"]) == (422, f"{key}: is given twice in one object")
+    assert (await api.ok("GET", "/models"))["items"] == []
+
+
 @pytest.mark.parametrize(
     "path", ["models", "./m", "/m/../etc", "/m/./x", "", "/", "/a\\b", "s3:/x"]
 )
