@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.domain.gate import Ruling, Tolerance
+from control_plane.domain.gate import Replay, Ruling, Tolerance, parse_gate
 from control_plane.domain.replay import (
     Answer,
     Compared,
@@ -18,6 +18,7 @@ from control_plane.domain.replay import (
     rule,
     summarise,
 )
+from control_plane.domain.strategy import CANARY, GateSpec
 
 NAN, INF = math.nan, math.inf
 LOOSE = Tolerance(max_abs=0.1)
@@ -147,6 +148,23 @@ def test_each_limit_is_its_own(old: Tensor, new: Tensor, tolerance: Tolerance, t
     verdict = rule(summarise([answered(1, old, new)]), tolerance)
     assert verdict.ruling is (Ruling.FAIL if told else Ruling.PASS)
     assert told in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("new", "ruling"),
+    [
+        (floats(9, 8), Ruling.PASS),
+        (floats(NAN, 2), Ruling.FAIL),
+        (floats(1), Ruling.FAIL),
+    ],
+)
+def test_the_built_in_canary_lets_a_version_answer_otherwise_but_not_badly(
+    new: Tensor, ruling: Ruling
+) -> None:
+    spec = next(one.options for one in CANARY.strategy.steps if isinstance(one, GateSpec))
+    gate = parse_gate("gate", {"kind": "replay", **spec})
+    assert isinstance(gate, Replay)
+    assert rule(summarise([answered(1, floats(1, 2), new)]), gate.tolerance).ruling is ruling
 
 
 def failed(record: int, old: str, new: str) -> Compared:
