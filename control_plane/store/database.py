@@ -16,14 +16,14 @@ from datetime import datetime
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from control_plane.domain.errors import FieldInvalid, SchemaMismatch, StoreBusy
 from control_plane.store import engines
 from control_plane.store.failures import translated
 from control_plane.store.tables import InstallationRow, clock
 
-Session: TypeAlias = AsyncSession
+Session: TypeAlias = AsyncConnection
 T = TypeVar("T")
 
 
@@ -72,24 +72,24 @@ class Database:
         Raises:
             StoreBusy: locked too long, or the answer to the commit was lost (effect unknown).
         """
-        async with self._queued(), self._in_time(within_s):
-            with translated():
-                async with _session(self._engines.writer, self.origin) as session, session.begin():
-                    yield session
+        async with (
+            self._queued(),
+            self._in_time(within_s),
+            self._transaction(self._engines.writer) as s,
+        ):
+            yield s
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Session]:
         """Run a read-only transaction that sees one snapshot."""
-        with translated():
-            async with _session(self._engines.reader, self.origin) as session, session.begin():
-                yield session
+        async with self._transaction(self._engines.reader) as s:
+            yield s
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Session]:
         """Like `read`, for a few rows by their keys: SQLite answers in the event loop's thread."""
-        with translated():
-            async with _session(self._engines.glancer, self.origin) as session, session.begin():
-                yield session
+        async with self._transaction(self._engines.glancer) as s:
+            yield s
 
     async def now(self, s: Session) -> datetime:
         """Return the time by the database's clock."""
@@ -109,6 +109,13 @@ class Database:
         driver = made.driver_connection
         made.detach()
         return driver
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[Session]:
+        with translated():
+            async with engine.begin() as s:
+                s.info["origin"] = self.origin
+                yield s
 
     @asynccontextmanager
     async def _in_time(self, within_s: float | None) -> AsyncIterator[None]:
@@ -135,10 +142,6 @@ class Database:
             yield
         finally:
             self._turn.release()
-
-
-def _session(engine: AsyncEngine, origin: str) -> AsyncSession:
-    return AsyncSession(engine, expire_on_commit=False, autoflush=False, info={"origin": origin})
 
 
 async def installation(s: Session) -> str:

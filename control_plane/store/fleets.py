@@ -197,7 +197,7 @@ async def touch_last_seen(s: Session, seen: Mapping[tuple[str, str], datetime]) 
         return
     each = {_named(*key): at for key, at in seen.items()}
     changed = update(ServerRow).where(or_(*each)).values(last_seen_at=case(*each.items()))
-    await s.execute(changed.execution_options(synchronize_session=False))
+    await s.execute(changed)
 
 
 def _named(fleet: str, name: str) -> Any:

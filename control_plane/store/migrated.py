@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import control_plane
 from control_plane.domain.errors import SchemaMismatch
@@ -33,7 +33,7 @@ def current(url: str) -> str:
         return at(connection)
 
 
-async def at_now(s: AsyncSession) -> str:
+async def at_now(s: AsyncConnection) -> str:
     """Return the id of the migration that an upgraded database is at; others may move it on."""
     return str((await s.execute(text(f"SELECT version_num FROM {_VERSIONS}"))).scalar())  # noqa: S608
 

@@ -56,7 +56,7 @@ def told(s: Session, kind: Kind, fleets: Iterable[str] = ()) -> str:
 
 def heard_by_others(s: Session) -> bool:
     """Whether there may be others to tell."""
-    return bool(s.get_bind().dialect.name == "postgresql")
+    return bool(s.dialect.name == "postgresql")
 
 
 async def tell(s: Session, kind: Kind) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.domain.errors import NotFound, PreconditionFailed
 from control_plane.store.tables import Row
@@ -33,9 +33,9 @@ def values_of(value: "DataclassInstance", *but: str) -> dict[str, Any]:
     return {name: _plain(getattr(value, name)) for name in names}
 
 
-async def insert_new(s: AsyncSession, row: type[Row], **values: Any) -> bool:
+async def insert_new(s: AsyncConnection, row: type[Row], **values: Any) -> bool:
     """Insert a row and return True; return False, changing nothing, if its keys are taken."""
-    statement = _insert_new(row, s.get_bind().dialect.name, tuple(values))
+    statement = _insert_new(row, s.dialect.name, tuple(values))
     return (await s.execute(statement, values)).first() is not None
 
 
@@ -46,14 +46,14 @@ def _insert_new(row: type[Row], dialect: str, names: tuple[str, ...]) -> Any:
     return statement.on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
-async def upsert(s: AsyncSession, row: type[Row], **values: Any) -> None:
+async def upsert(s: AsyncConnection, row: type[Row], **values: Any) -> None:
     """Insert a row, or overwrite what is not part of its primary key."""
     await upsert_all(s, row, [values])
 
 
-async def upsert_all(s: AsyncSession, row: type[Row], each: Sequence[Mapping[str, Any]]) -> None:
+async def upsert_all(s: AsyncConnection, row: type[Row], each: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows with the same columns, or overwrite what is not part of their primary keys."""
-    statement = _upsert(row, s.get_bind().dialect.name, tuple(each[0]))
+    statement = _upsert(row, s.dialect.name, tuple(each[0]))
     await s.execute(statement, [dict(one) for one in each])
 
 
@@ -71,7 +71,7 @@ def _insert(dialect: str) -> Any:
 
 
 async def save(
-    s: AsyncSession,
+    s: AsyncConnection,
     row: type[Row],
     key: Mapping[str, Any],
     changes: Mapping[str, Any],
@@ -111,7 +111,7 @@ def missing(table_name: str, key: Mapping[str, Any]) -> str:
     return f"There is no {table_name.rstrip('s')} {last}{whose}."
 
 
-async def one_of(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, Any]:
+async def one_of(s: AsyncConnection, row: type[Row], **key: Any) -> Mapping[str, Any]:
     """Return the columns of the row with this key.
 
     Raises:
@@ -123,7 +123,7 @@ async def one_of(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, An
     return found
 
 
-async def maybe_one(s: AsyncSession, row: type[Row], **key: Any) -> Mapping[str, Any] | None:
+async def maybe_one(s: AsyncConnection, row: type[Row], **key: Any) -> Mapping[str, Any] | None:
     """Return the columns of the row with this key, or None."""
     found = await s.execute(by_key(row, tuple(key)), key)
     return cast("Mapping[str, Any] | None", found.mappings().first())
@@ -141,7 +141,7 @@ def by_key(row: type[Row], names: tuple[str, ...]) -> Select[Any]:
 
 
 async def all_by(
-    s: AsyncSession, row: type[Row], *order: str, **key: Any
+    s: AsyncConnection, row: type[Row], *order: str, **key: Any
 ) -> Sequence[Mapping[str, Any]]:
     """Return the columns of every row with this key, in the order of some columns."""
     found = await s.execute(_in_order(row, tuple(key), order), key)
@@ -153,17 +153,17 @@ def _in_order(row: type[Row], names: tuple[str, ...], order: tuple[str, ...]) ->
     return by_key(row, names).order_by(*(table_of(row).c[name] for name in order))
 
 
-async def all_of(s: AsyncSession, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:
+async def all_of(s: AsyncConnection, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:
     """Return every row of a statement as its columns."""
     return cast("Sequence[Mapping[str, Any]]", (await s.execute(statement)).mappings().all())
 
 
-async def some(s: AsyncSession, where: ColumnElement[bool]) -> bool:
+async def some(s: AsyncConnection, where: ColumnElement[bool]) -> bool:
     """Return whether any row fulfils the condition."""
     return bool((await s.execute(select(exists().where(where)))).scalar())
 
 
-async def newest(s: AsyncSession, column: Any, *where: ColumnElement[bool]) -> int:
+async def newest(s: AsyncConnection, column: Any, *where: ColumnElement[bool]) -> int:
     """Return the greatest value of a number's column; 0 if there is none."""
     return int(
         (await s.execute(select(func.coalesce(func.max(column), 0)).where(*where))).scalar_one()

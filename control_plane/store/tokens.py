@@ -72,7 +72,7 @@ async def touch(s: Session, used: Mapping[str, datetime]) -> None:
     table = rows.table_of(TokenRow)
     changed = update(table).where(table.c.id == bindparam("token"))
     each = [{"token": id_, "at": at} for id_, at in used.items()]
-    await (await s.connection()).execute(changed.values(last_used_at=bindparam("at")), each)
+    await s.execute(changed.values(last_used_at=bindparam("at")), each)
 
 
 async def any_token(s: Session) -> bool:
