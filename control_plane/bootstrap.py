@@ -207,6 +207,7 @@ async def _composed(
         metrics = Metrics(registry)
         connect = partial(CountedServer, metrics)
         reconciler = Reconciler(db, connect, clock, _loop_options(settings))
+        metrics.fleets_led.set_function(reconciler.leads)
         try:
             if settings.auth == "on":
                 await _first_admin(db, settings.admin_token_file)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from control_plane.domain.errors import ControlPlaneError, Transient
 from control_plane.domain.events import EventKind
@@ -62,6 +62,11 @@ class Metrics:
         )
         self.rollouts_ended = Counter(
             "tfsctl_rollouts_ended", "Rollouts that ended, by how.", ("phase",), registry=registry
+        )
+        self.fleets_led = Gauge(
+            "tfsctl_fleets_led",
+            "Fleets that this process reconciles; over all replicas, as many as there are.",
+            registry=registry,
         )
         self.loop_lag = Histogram(
             "tfsctl_loop_lag_seconds",

@@ -8,6 +8,7 @@ from control_plane.api.deps import RunningDep, ViewerDep, json_response
 from control_plane.api.parts import Running
 from control_plane.api.schemas import FleetPath, ModelPath, ServerPath
 from control_plane.api.schemas import Query as QueryText
+from control_plane.domain.errors import NotReady
 from control_plane.services import readiness
 from control_plane.services.readiness import Json
 from control_plane.services.sight import Sight
@@ -46,4 +47,6 @@ async def _sight(running: Running, fleet: str) -> Sight:
 
 
 def _answer(found: Json) -> Response:
-    return json_response(found, 200 if found["ready"] else 503)
+    if not found["ready"]:
+        raise NotReady(found["sentence"], **found)
+    return json_response(found)

@@ -218,6 +218,16 @@ class Revision(TypedDict):
     changes: Mapping[str, Any]
 
 
+class Readiness(TypedDict):
+    """Whether callers can be sent somewhere, and why."""
+
+    ready: bool
+    sentence: str
+    servers_serving: NotRequired[int]
+    servers_total: NotRequired[int]
+    last_seen_at: NotRequired[str | None]
+
+
 class Resolved(TypedDict):
     """Where a label points, and who serves that."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.client.answers import Fleet, Server
+from control_plane.client.answers import Fleet, Readiness, Server
 from control_plane.client.call import Call, given, path_of
 
 
@@ -11,6 +11,18 @@ def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
     """Say how the servers of a fleet, or one of them, were started, and what to change."""
     parts = ("fleets", fleet, "servers", server) if server else ("fleets", fleet)
     return Call("GET", path_of(*parts, "doctor"))
+
+
+def deployment_ready(fleet: str, model: str, label: str = "") -> Call[Readiness]:
+    """Say whether some server answers to a label, or to all; fails with `not-ready` if not."""
+    path = path_of("fleets", fleet, "deployments", model, "ready")
+    return Call("GET", path, query=given(label=label), retried=False)
+
+
+def server_ready(fleet: str, name: str, model: str = "", label: str = "") -> Call[Readiness]:
+    """Say whether a server answers to all that it should serve; fails with `not-ready` if not."""
+    path = path_of("fleets", fleet, "servers", name, "ready")
+    return Call("GET", path, query=given(model=model, label=label), retried=False)
 
 
 def change_server(fleet: str, name: str, changes: Mapping[str, Any]) -> Call[Server]:
@@ -26,6 +38,12 @@ def change_fleet(name: str, **changes: Any) -> Call[Fleet]:
 def drain_server(fleet: str, name: str, reason: str = "") -> Call[Server]:
     """Keep callers away from a server."""
     path = path_of("fleets", fleet, "servers", f"{name}:drain")
+    return Call("POST", path, body=given(reason=reason))
+
+
+def enforce(fleet: str, name: str, reason: str = "") -> Call[Server]:
+    """Have our config put back on a server that drifted."""
+    path = path_of("fleets", fleet, "servers", f"{name}:enforce")
     return Call("POST", path, body=given(reason=reason))
 
 

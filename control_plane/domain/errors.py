@@ -150,6 +150,10 @@ class Starting(Transient):
     """The control plane has only begun to start; try again in a moment."""
 
 
+class NotReady(Transient):
+    """Callers are not to be sent there now."""
+
+
 class LeaseLost(Transient):
     """Another process now reconciles this fleet."""
 

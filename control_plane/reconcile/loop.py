@@ -158,6 +158,10 @@ class Reconciler:
         known = self._world.leadership.health() if self._world else "not started"
         return {"leases": known}
 
+    def leads(self) -> int:
+        """How many fleets are ours now."""
+        return self._world.leadership.count if self._world else 0
+
     def started(self) -> bool:
         """Whether it was ever known who leads which fleet."""
         return self._world is not None and self._world.leadership.known

@@ -1,5 +1,9 @@
 """Where load balancers may send callers."""
 
+import pytest
+
+from control_plane.client import ApiError
+from control_plane.client.conversation import answer
 from control_plane.domain.observed import Observed
 from tests.api.conftest import Api
 from tests.api.test_views import FLEET, HALF, available, fleet_of_two, observe, seen
@@ -54,6 +58,13 @@ async def test_a_server_is_ready_when_it_answers_to_all_that_it_should_serve(api
     assert await ready(api, A) == (200, "serving")
     await api.ok("POST", f"{FLEET}/servers/a:drain", json={"reason": "a new disk"})
     assert await ready(api, A) == (503, "local drained it: a new disk")
+
+
+async def test_who_uses_the_client_is_told_why(api: Api) -> None:
+    await fleet_of_two(api)
+    with pytest.raises(ApiError, match="it does not answer") as told:
+        answer(await api.http.get(A))
+    assert told.value.code == "not-ready"
 
 
 async def test_what_does_not_exist_is_not_found_and_a_label_needs_its_model(api: Api) -> None:
