@@ -8,6 +8,7 @@ leader has taken over, looked at what was left open, and pushed.
 
 import argparse
 import random
+import shutil
 import signal
 import statistics
 import sys
@@ -105,8 +106,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     ways = [WAYS[number % len(WAYS)] for number in range(given.kills)]
-    with tempfile.TemporaryDirectory() as home:
-        measured = measure(Path(home), ways, given.seed, {}, REPLICAS)
+    home = Path(tempfile.mkdtemp(prefix="leader-kills-"))
+    try:
+        measured = measure(home, ways, given.seed, {}, REPLICAS)
+    except BaseException:
+        sys.stderr.write(f"the logs are in {home}\n")
+        raise
+    shutil.rmtree(home)
     sys.stdout.write("\n".join(measured.lines(given.seed)) + "\n")
     goals = ((signal.SIGKILL, KILL_S), (signal.SIGSTOP, KILL_S), (signal.SIGTERM, TERM_S))
     missed = [one for one, s in goals if (took := sorted(measured.took_s[one])) and p99(took) >= s]
