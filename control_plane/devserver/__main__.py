@@ -2,6 +2,7 @@
 
 --no_predict   do not run TensorFlow: SavedModels are parsed and checked, and predictions
                are empty; a server takes a few dozen megabytes
+--history_file appends everything that happens to this file: reloads, configs in force, states
 --host         the address to listen on, 127.0.0.1 unless told otherwise
 --rest_api_port, --monitoring_config_file   open REST on that port too, and metrics on it
 """
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from control_plane.devserver.answers import Answers
+from control_plane.devserver.chronicle import Chronicle
 from control_plane.devserver.config import Entry
 from control_plane.devserver.flags import BadFlag, Options, parse_flags
 from control_plane.devserver.folders import Folders
@@ -47,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(options: Options, config: list[Entry] | None, metrics_path: str | None) -> int:
-    live, metrics = LiveMachine(), Metrics()
+    chronicle = Chronicle(options.history_file, options.port) if options.history_file else None
+    live, metrics = LiveMachine(chronicle.write if chronicle else None), Metrics()
     answers = Answers(live, metrics)
     disk = Folders(_loader(options, metrics), live.poke)
     live.start(

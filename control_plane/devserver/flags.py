@@ -36,6 +36,7 @@ class Options:
     model_config_file: str = ""
     model_name: str = "default"  # this and the next only without a config file
     model_base_path: str = ""
+    history_file: str = ""  # where everything that happens is written
     no_predict: bool = False  # run without TensorFlow; predictions are empty
 
 

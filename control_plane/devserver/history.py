@@ -4,7 +4,7 @@ Who waits for models to become available watches the events: since a moment of i
 first config, all that is on record.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from control_plane.devserver.refusal import Code, Refusal
@@ -60,13 +60,15 @@ def _said(name: str, version: int, status: VersionStatus) -> str:
 class History:
     """All states on record, and those who watch for new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str, int, VersionStatus], None]) -> None:
+        self._tell = tell  # of every state, as it is published
         self._states: dict[str, _Versions] = {}
         self._watches: list[Watch] = []
 
     def record(self, name: str, version: int, status: VersionStatus) -> None:
         """Publish a state to everybody who watches."""
         self._states.setdefault(name, {})[version] = status
+        self._tell(name, version, status)
         for watch in list(self._watches):
             watch.seen.setdefault(name, {})[version] = status
             if name in watch.names:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from control_plane.devserver.machine import Machine
+from control_plane.devserver.machine import Machine, News
 
 _T = TypeVar("_T")
 
@@ -13,7 +13,8 @@ _T = TypeVar("_T")
 class LiveMachine:
     """Lets many threads use one machine, whose clock is the monotonic one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[News], None] | None = None) -> None:
+        self._tell = tell  # what happens, before anybody gets an answer that depends on it
         lock = threading.Lock()
         self._due_changed = threading.Condition(lock)
         self._moved = threading.Condition(lock)
@@ -31,6 +32,7 @@ class LiveMachine:
         with self._moved:
             machine = self._advanced()
             result = action(machine)
+            self._told(machine)
             self._moved.notify_all()
             due = machine.due()
             if due is not None and (self._next is None or due < self._next):
@@ -50,7 +52,12 @@ class LiveMachine:
         if self._machine is None:
             raise RuntimeError("the machine was not started")
         self._machine.advance(time.monotonic())
+        self._told(self._machine)
         return self._machine
+
+    def _told(self, machine: Machine) -> None:
+        while self._tell and machine.news:
+            self._tell(machine.news.popleft())
 
     def _run(self) -> None:
         with self._due_changed:

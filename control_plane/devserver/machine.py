@@ -5,8 +5,10 @@ there without a restart (a new Machine) cannot be undone here.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from control_plane.devserver.config import (
     Entry,
@@ -26,6 +28,7 @@ from control_plane.domain.state import State, VersionStatus
 log = logging.getLogger(__name__)
 
 Config = Sequence[Entry]
+_NEWS = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +36,16 @@ class Call:
     """A reload under way; nobody who gave up waiting for it can take it back."""
 
     answer: tuple[str, str] | None = None  # (code, message); None while it runs or waits its turn
+    number: int = 0  # 1, 2, ...; 0: not a call, but the config file read once more
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing that happened in a server, whoever noticed."""
+
+    at: float
+    kind: str  # reload.began, config.applied, reload.ended or version.state
+    data: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -68,10 +81,12 @@ class Machine:
         self.ready = False  # its ports are open
         self.failed: str | None = None  # why it ended by itself, with exit code 255
         self.faults = Faults()
+        self.news: deque[News] = deque(maxlen=_NEWS)  # who wants all takes them as they come
+        self._calls = 0
         self._flags = flags
         self._disk = disk
         self._threads = Threads(now)
-        self._history = History()
+        self._history = History(self._state_changed)
         self._loader = Loader(self._threads, disk, self._history, flags, chooser)
         self._config_lock = Mutex(chooser)
         self._remembered: Config | None = None
@@ -96,7 +111,9 @@ class Machine:
 
     def reload(self, config: Config) -> Call:
         """Begin a reload, which answers at once where the real server would."""
-        call = Call()
+        self._calls += 1
+        call = Call(number=self._calls)
+        self._happened("reload.began", reload=call.number, config=config)
         self._threads.start(self._reload(call, config))
         self._threads.advance(self.now)
         return call
@@ -166,6 +183,13 @@ class Machine:
         """Count a request that ends."""
         self._loader.leave(entered)
 
+    def _happened(self, kind: str, **data: Any) -> None:
+        self.news.append(News(self.now, kind, data))
+
+    def _state_changed(self, name: str, version: int, status: VersionStatus) -> None:
+        told = {"state": status.state.name, "error": status.error}
+        self._happened("version.state", model=name, version=version, **told)
+
     def _labelled(self, name: str, label: str) -> int:
         if self._labels is None:
             raise Refusal(Code.UNAVAILABLE, f"Model labels does not init yet.{label}")
@@ -179,7 +203,7 @@ class Machine:
         try:
             if config is not None:
                 yield from self._config_lock.acquire()
-                yield from self._apply(config)
+                yield from self._apply(config, 0)
                 self._config_lock.release()
         except Refusal as refusal:
             self.failed = f"Failed to start server. Error: {refusal}"
@@ -203,18 +227,21 @@ class Machine:
         try:
             if self.faults.refuse_reloads:
                 raise self.faults.refuse_reloads.pop(0)
-            yield from self._apply(config)
+            yield from self._apply(config, call.number)
             call.answer = ("OK", "")
         except Refusal as refusal:
             call.answer = (refusal.code.name, refusal.message)
+        code, message = call.answer
+        self._happened("reload.ended", reload=call.number, code=code, message=message)
         self._config_lock.release()
 
-    def _apply(self, config: Config) -> Thread:
+    def _apply(self, config: Config, number: int) -> Thread:
         """Take the steps of a reload in their order; what is done before a refusal stays done."""
         check_list(config)
         check_platforms_kept(self._remembered or (), config)
         self._remembered = config
         self._labels = self._labels_of(config)
+        self._happened("config.applied", reload=number, config=config)
         check_routes(config)
         if self._source is None:
             yield from self._first(config)

@@ -63,6 +63,8 @@ class Reporter:
             message=answer.message,
             digest=intent.config.digest,
             names_added=sorted(intent.names_added),
+            sent_at=intent.sent_at,
+            epoch=intent.epoch,
             took_s=round(took_s, 4),
             sentence=why,
             **sent,
