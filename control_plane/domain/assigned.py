@@ -51,6 +51,7 @@ class Goal:
                 urgent=target.urgent,
                 moving=_moving(by_model.get(model)),
                 group=_group(by_model.get(model)),
+                room=target.room,
             )
             for model, target in targets.items()
         }

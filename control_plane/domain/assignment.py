@@ -19,6 +19,7 @@ class Want:
     moving: bool = False  # a rollout stands between load and verify: no adds of other models
     group: str = ""  # models of one group flip in one config or not at all
     elsewhere: frozenset[int] = frozenset()  # versions AVAILABLE on another server of the fleet
+    room: frozenset[int] = frozenset()  # goes before the server loads anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from control_plane.domain.hook import Hook, HookFact, Moment, OnFailure, Scope, 
 from control_plane.domain.moments import due
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout, StepName
-from control_plane.domain.steps import State, labels_to_verify, stepped
+from control_plane.domain.steps import State, first_of, labels_to_verify, stepped
 
 OUTPUT_BYTES: Final = 64 << 10
 _BEGUN, _ENDED = "begun", "ended"
@@ -274,11 +274,19 @@ def _subjects(moment: Moment, at: Situation) -> Subjects:
             return _loaded(at)
         case Moment.BEFORE_PROMOTE | Moment.AFTER_PROMOTE:
             return _labelled(at)
+        case Moment.BEFORE_UNLOAD if first := _first(at.rollout):
+            return tuple((model, v, "") for model, some in first.items() for v in sorted(some))
         case Moment.BEFORE_UNLOAD | Moment.AFTER_UNLOAD:
             return _difference(at.before, at.after, "")
         case _:
             unknown: Subjects = tuple((model, None, "") for model in at.rollout.models)
             return _loaded(at) or _labelled(at) or unknown
+
+
+def _first(rollout: Rollout) -> Mapping[str, frozenset[int]]:
+    """What goes before the step that is to begin loads anything."""
+    step = rollout.step
+    return first_of(step) if step is not None and not step.begun else {}
 
 
 def _loaded(at: Situation) -> Subjects:

@@ -112,7 +112,7 @@ def _leave(view: View) -> ModelAction:
         if not view.ground.claimed:
             return Converged()  # our first config here takes it out
         left = [version for version in sorted(view.seen) if not ended(view, version)]
-        return _unloading(view, left) if left else Converged()
+        return unloading(view, left) if left else Converged()
     if view.labels:
         return Change(
             Rank.MOVE, replace(view.held, labels={}), "labels off before it is undeployed"
@@ -366,7 +366,7 @@ def _drop(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
 def _finish(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
     left = [v for v in sorted(set(view.seen) - want.versions) if not ended(view, v)]
     if left:
-        return _unloading(view, left)
+        return unloading(view, left)
     if not view.marked or held.base_path != want.base_path:
         return Change(
             Rank.MARK, replace(held, labels=dict(want.labels)), f"mark {view.name} as ours"
@@ -374,7 +374,8 @@ def _finish(view: View, want: Want, held: ModelConfig) -> ModelAction | None:
     return None
 
 
-def _unloading(view: View, left: list[int]) -> ModelAction:
+def unloading(view: View, left: list[int]) -> ModelAction:
+    """Wait for the first of these, which were dropped, to be END; say so when it takes too long."""
     version, traits = left[0], view.ground.traits
     since = max(view.seen[version].since, view.dropped.get(version, 0.0))
     until = since + traits.load_budget_s

@@ -11,6 +11,7 @@ from control_plane.domain.reach import Facts
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.domain.state import State
+from control_plane.domain.steps import first_of
 
 _LABELS = (StepName.CANARY, StepName.PROMOTE)
 _UNLOADS = (StepName.DRAIN, StepName.RETIRE)
@@ -32,7 +33,8 @@ def due(rollout: Rollout) -> tuple[Moment, ...]:
         Moment.AFTER_UNLOAD: last is StepName.RETIRE,
         Moment.BEFORE_LOAD: following is StepName.LOAD,
         Moment.BEFORE_PROMOTE: following in _LABELS and not set(_LABELS) & set(before),
-        Moment.BEFORE_UNLOAD: following in _UNLOADS and not set(_UNLOADS) & set(before),
+        Moment.BEFORE_UNLOAD: bool(step and first_of(step))
+        or (following in _UNLOADS and not set(_UNLOADS) & set(before)),
     }
     return tuple(moment for moment, stands in found.items() if stands)
 

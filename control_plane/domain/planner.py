@@ -26,6 +26,7 @@ from control_plane.domain.assignment import Assignment
 from control_plane.domain.model_plan import View, next_action
 from control_plane.domain.observed import Instant, Observed
 from control_plane.domain.quarantine import suspects_last
+from control_plane.domain.room import first_drops
 from control_plane.domain.server_view import Storage, steady_models, views_of
 from control_plane.domain.state import Config, Marker, ModelConfig
 
@@ -56,6 +57,7 @@ def plan_server(
     actions = suspects_last(assignment, actions, now + assignment.traits.load_budget_s)
     actions = _whole_groups(assignment, actions)
     actions = _loads_together(assignment, actions)
+    actions = first_drops(views, actions)
     if not (assignment.may_empty or steady) and _empties(actions, views):
         actions = _never_empty(actions, views)
     changes = _chosen(

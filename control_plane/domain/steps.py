@@ -33,6 +33,7 @@ DOING: Final = {
 }
 STILL: Final = (StepName.BAKE, StepName.GATE, StepName.APPROVE)  # they may be hurried
 _SERVING: Final = (StepName.LOAD, StepName.CANARY, StepName.PROMOTE, StepName.RETIRE)
+ROOM: Final = "room"  # in a load's `spec`: what goes first, by model
 _PATIENCE_S: Final = 30 * 24 * 3600.0  # for people and for calendars
 
 
@@ -44,6 +45,7 @@ class StepTarget:
     labels: Mapping[str, int] = field(default_factory=dict)
     urgent: bool = False  # a rollback: before everything else, without a barrier
     key: str = ""  # the step that it was computed for, else the head's revision
+    room: frozenset[int] = frozenset()  # goes before anything is loaded, for want of memory
 
 
 def step_key(rollout: Rollout) -> str:
@@ -99,11 +101,14 @@ def _target(
 ) -> StepTarget | None:
     old, new = _served(before), _served(after)
     versions, labels = old
+    model = next((one.model for one in (after, before) if one), "")
+    room: frozenset[int] = frozenset()
     for step in rollout.steps:
         if not step.begun or not (_whole(step) or server in step.servers):
             continue
+        room |= first_of(step).get(model, frozenset())
         if step.name in _SERVING:
-            versions = old[0] | new[0]
+            versions = (old[0] - room) | new[0]
         if step.name is StepName.CANARY:
             label = step.spec.get("label", "")
             labels = {**labels, **{name: v for name, v in new[1].items() if name == label}}
@@ -113,7 +118,12 @@ def _target(
         return None
     at = rollout.step
     urgent = rollout.kind is Kind.ROLLBACK and at is not None and at.name is StepName.PROMOTE
-    return StepTarget(versions, labels, urgent, step_key(rollout))
+    return StepTarget(versions, labels, urgent, step_key(rollout), room)
+
+
+def first_of(step: Step) -> Mapping[str, frozenset[int]]:
+    """Return by model what has to go on each server before this step loads anything there."""
+    return {model: frozenset(some) for model, some in step.spec.get(ROOM, {}).items()}
 
 
 def _served(deployment: Deployment | None) -> tuple[frozenset[int], Mapping[str, int]]:

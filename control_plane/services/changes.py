@@ -7,7 +7,7 @@ last revision that was true of every deployment concerned, so a superseding roll
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -16,19 +16,16 @@ from control_plane.domain.errors import PreconditionFailed, RolloutInFlight
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Fleet, Server, counted
 from control_plane.domain.moments import due
-from control_plane.domain.promotion import (
-    History,
-    Verification,
-    reverted,
-    unlabelled_version,
-)
+from control_plane.domain.promotion import History, Verification, reverted
 from control_plane.domain.revision import Deployment, Kind, Revision
 from control_plane.domain.rollout import Phase, Rollout, Step
+from control_plane.domain.room import Load, Versions, with_room
 from control_plane.domain.steps import State, covered, started
 from control_plane.domain.strategy import DIRECT, Named, itinerary
 from control_plane.services import holds
 from control_plane.services.commit import Commit
 from control_plane.services.plans import Asked, Forecast, forecast
+from control_plane.services.room import fit
 from control_plane.services.transitions import (
     Writer,
     append,
@@ -37,6 +34,7 @@ from control_plane.services.transitions import (
     revision_event,
     state_at,
 )
+from control_plane.services.unlabelled import Callers, callers_of, callers_told
 from control_plane.store import fleets, hooks, journal, plans, revisions, rollouts
 from control_plane.store.database import Database, Session
 from control_plane.store.plans import KeptPlan
@@ -44,7 +42,6 @@ from control_plane.store.plans import KeptPlan
 LOAD_ESTIMATE_S: Final = 60.0
 DEADLINE_S: Final = 3 * LOAD_ESTIMATE_S + 600.0
 Document: TypeAlias = Mapping[str, Any]  # JSON
-Callers: TypeAlias = Mapping[str, tuple[int | None, int | None, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +118,7 @@ class Ground:
     changed: Mapping[str, int]  # the revision that changed each of them last
     live: tuple[Rollout, ...]
     servers: tuple[str, ...]  # those that were taken over and count
+    memory: Mapping[str, int]  # bytes, by server: of those of which it is known
 
     def live_of(self, models: Iterable[str]) -> tuple[Rollout, ...]:
         """Return the live rollouts that one of the models takes part in."""
@@ -139,6 +137,7 @@ class Change:
     strategy: Named = DIRECT
     supersede: bool = False
     warnings: tuple[str, ...] = ()
+    first: Versions = field(default_factory=dict)  # goes before anything is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +156,7 @@ async def on_ground(db: Database, fleet: str, call: Call) -> AsyncIterator[tuple
     async with db.read() if call.dry_run else db.begin() as s:
         here = await (fleets.fleet if call.dry_run else fleets.lock_fleet)(s, fleet)
         found = await revisions.head(s, fleet)
+        servers = _counted(await fleets.servers(s, fleet))
         yield (
             s,
             Ground(
@@ -164,13 +164,14 @@ async def on_ground(db: Database, fleet: str, call: Call) -> AsyncIterator[tuple
                 head={model: one.deployment for model, one in found.items()},
                 changed={model: one.revision for model, one in found.items()},
                 live=await rollouts.live(s, fleet),
-                servers=_counted(await fleets.servers(s, fleet)),
+                servers=tuple(one.name for one in servers),
+                memory={one.name: one.memory_bytes for one in servers if one.memory_bytes},
             ),
         )
 
 
-def _counted(servers: Iterable[Server]) -> tuple[str, ...]:
-    return tuple(one.name for one in counted(one for one in servers if one.taken_over))
+def _counted(servers: Iterable[Server]) -> tuple[Server, ...]:
+    return counted(one for one in servers if one.taken_over)
 
 
 async def check_match(s: Session, ground: Ground, model: str, call: Call) -> None:
@@ -233,8 +234,11 @@ async def carry_out(s: Session, ground: Ground, change: Change, call: Call) -> O
     concerned = moving.union(*(one.models for one in live))
     after = {model: one for model, one in change.after.items() if model in concerned}
     base = await _base(s, ground, live, after)
-    after = {**base.state, **after}
-    plan = _plan(ground, replace(change, after=after), base, live)
+    load = Load(ground.head, base.state, {**base.state, **after})
+    room, told = await fit(s, ground.fleet.name, load, ground.memory, change.kind)
+    warnings = (*change.warnings, *told)
+    change = replace(change, after=room.after, first=room.first, warnings=warnings)
+    plan = _plan(ground, change, base, live)
     if not (call.dry_run or call.agreed):
         return await _start(s, plan, change.label, base, live, call)
     planned = await _planned(s, ground, plan, change.label, call)
@@ -281,6 +285,7 @@ async def _base(
 def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) -> Plan:
     head = ground.fleet.head
     callers = callers_of(base.state, change.after)
+    steps = itinerary(change.strategy.strategy, change.kind, base.state, change.after)
     return Plan(
         fleet=ground.fleet.name,
         kind=change.kind,
@@ -289,31 +294,12 @@ def _plan(ground: Ground, change: Change, base: _Base, live: Iterable[Rollout]) 
         before=base.state,
         after=change.after,
         strategy=change.strategy,
-        steps=itinerary(change.strategy.strategy, change.kind, base.state, change.after),
+        steps=with_room(steps, change.first),
         servers=ground.servers,
         supersedes=tuple(one.id for one in live),
         unlabelled=callers,
         warnings=(*change.warnings, *callers_told(callers)),
     )
-
-
-def callers_of(before: State, after: State) -> Callers:
-    """Return by model which version callers without a label get before, during and after."""
-
-    def one(model: str) -> tuple[int | None, int | None, int | None]:
-        old, new = unlabelled_version(before.get(model)), unlabelled_version(after.get(model))
-        return old, max((v for v in (old, new) if v is not None), default=None), new
-
-    return {model: one(model) for model in after}
-
-
-def callers_told(callers: Callers) -> Iterable[str]:
-    """Say what callers without a label would notice."""
-    for model, (old, during, new) in sorted(callers.items()):
-        if old is not None and during != old:
-            yield f"callers of {model} without a label go from {old} to {during} while it is loaded"
-        elif new is not None and new != during:
-            yield f"callers of {model} without a label go from {during} to {new}"
 
 
 async def _start(

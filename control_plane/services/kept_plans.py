@@ -15,10 +15,11 @@ from typing import Any
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import State, covered, started
-from control_plane.services.changes import Plan, Planned, callers_of, callers_told
+from control_plane.services.changes import Plan, Planned
 from control_plane.services.plan_view import plan_json
 from control_plane.services.plans import Asked, forecast
 from control_plane.services.strategies import find_edit
+from control_plane.services.unlabelled import callers_of, callers_told
 from control_plane.store import journal
 from control_plane.store import plans as store
 from control_plane.store.database import Database, Session

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import unified_diff
-from typing import Final, Literal
+from typing import Literal
 
 from control_plane.domain import signature
 from control_plane.domain.action import Blocked, Converged, Wait
@@ -21,6 +21,7 @@ from control_plane.domain.preview import PlannedReload, Preview, Sent, Stage, pr
 from control_plane.domain.record import from_json
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout
+from control_plane.domain.room import needed_bytes
 from control_plane.domain.steps import Journey
 from control_plane.services.estimates import eta_s, load_times, words
 from control_plane.services.transitions import around
@@ -28,7 +29,6 @@ from control_plane.serving.config import config_text
 from control_plane.store import catalog, fleets
 from control_plane.store.database import Session, installation
 
-MEMORY_FACTOR: Final = 1.2  # what TensorFlow Serving reserves per byte on disk
 Seen = Literal["observed", "unreachable", "never"]
 Known = Mapping[str, Mapping[int, Version]]  # the catalog, of models that move
 
@@ -213,7 +213,7 @@ def _told(
             seen="never" if seen is None else "observed" if seen.reachable else "unreachable",
             preview=preview,
             reloads=texts[id(preview)],
-            peak_bytes=round(MEMORY_FACTOR * sum(sizes.get(one, 0) for one in preview.peak)),
+            peak_bytes=needed_bytes(preview.peak, sizes),
             memory_bytes=sight.servers[name].memory_bytes,
         )
 

@@ -5,7 +5,7 @@ the configs of reloads, with their answers.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,8 @@ from control_plane.services.plan_view import plan_json
 from control_plane.serving import stubs
 from control_plane.serving.client import GrpcModelServer
 from control_plane.serving.config import config_text
+from control_plane.store import catalog, strategies
 from control_plane.store import fleets as store
-from control_plane.store import strategies
 from control_plane.store.database import installation
 from tests.scenario.stage import FLEET, TOLD, DevServer, Stage, now, until
 
@@ -186,6 +186,23 @@ async def test_every_reload_of_a_models_life_was_foretold(wired: Wired) -> None:
     assert plan["rollback"].endswith(" s load")
     await wired.foretold(undeploy(stage, "scaled"))
     await wired.foretold(undeploy(stage, "half_plus_two"))
+
+
+async def test_where_memory_is_short_room_is_made_first_as_foretold(wired: Wired) -> None:
+    stage = wired.stage
+    await stage.model("m", 1, 2, 3)
+    await wired.foretold(deploy(stage, "m", 1, stable=1))
+    await wired.foretold(promote(stage, "m", 2))
+    async with stage.db.begin() as s:
+        sizes = await catalog.sizes(s, ["m"])
+        a = await store.server(s, FLEET, "a")
+        two_bytes = round(1.2 * (sizes["m", 2] + sizes["m", 3]))
+        await store.save_server(s, replace(a, memory_bytes=two_bytes), None)
+    plan = await wired.foretold(promote(stage, "m", 3))
+    room = ["drop m 1 to make room", "load m 3", "m: stable → 3"]
+    assert (words(plan, "a"), words(plan, "b")) == (room, room)
+    assert plan["memory"]["a"]["fits"]
+    assert "m 1 goes before anything is loaded: memory is short on a" in plan["warnings"]
 
 
 async def test_models_that_move_together_are_foretold_together(wired: Wired) -> None:

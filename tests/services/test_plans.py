@@ -174,6 +174,29 @@ async def test_the_memory_at_the_peak_is_held_against_what_the_server_has(world:
     assert any(one.startswith("a: needs about") for one in plan["warnings"])
 
 
+async def test_where_nothing_else_helps_the_way_back_becomes_cold(world: World) -> None:
+    await world.done(await world.deploy({1}, keep=2, stable=1))
+    for number in (7, 8):
+        await add(world, number, size_bytes=1000)
+    await world.done(await world.promote(7))
+    await world.done(await world.promote(8))
+    await add(world, 9, size_bytes=1000)
+    async with world.db.begin() as s:
+        server = await fleets.server(s, FLEET, "a")
+        await fleets.save_server(s, replace(server, memory_bytes=2400), None)
+    held = {1: UP, 7: UP, 8: UP}
+    await saw(world, running(config(m=entry("m", *held, stable=8)), {"m": held}))
+    plan = await planned(world, 9)
+    assert words(plan) == ["drop m 1, 7 to make room", "load m 9", "m: stable → 9"]
+    assert plan["after"]["m"]["versions"] == [8, 9]
+    (told,) = [one for one in plan["warnings"] if one.startswith("m 7")]
+    assert told.endswith("memory is short on a; it is not kept, so a way back to it takes a load")
+    assert plan["memory"]["a"]["fits"]
+    begun = await world.promote(9)
+    assert begun.rollout.steps[0].spec == plan["specs"][0]
+    assert (await world.head()).versions == {8, 9}
+
+
 async def test_what_callers_of_the_label_would_notice_is_part_of_the_plan(world: World) -> None:
     await world.done(await world.deploy({1}, stable=1))
     await saw(world, AT_1)

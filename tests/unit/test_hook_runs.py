@@ -66,6 +66,28 @@ def rollout(done: int, *, running: bool = False, kind: Kind = Kind.PROMOTE) -> R
     )
 
 
+def test_what_goes_first_for_want_of_memory_has_its_pre_stop_then_and_once() -> None:
+    before, after = {"m": serving(0, 1, stable=1)}, {"m": serving(2, stable=2)}
+    hooks = [hook("stop", "before_unload")]
+
+    def called(done: int) -> tuple[tuple[str, int | None], ...]:
+        plain = rollout(done)
+        load = replace(plain.steps[0], spec={"room": {"m": [0]}})
+        here = replace(plain, steps=(load, *plain.steps[1:]))
+        situation = Situation(here, before, after, frozenset({"a"}))
+        runs = planned(hooks, situation, moments_between(here, NOW))
+        return tuple((one.id_for("r1"), one.version) for one in runs)
+
+    (first,), later = called(0), called(2)
+    assert first[1] == 0
+    assert [version for _, version in later] == [0, 1]
+    assert first in later
+
+
+def serving(*versions: int, **labels: int) -> Deployment:
+    return Deployment("m", frozenset(versions), labels)
+
+
 def at(done: int, *, running: bool = False) -> Situation:
     return Situation(rollout(done, running=running), BEFORE, AFTER, frozenset({"a", "b"}))
 
