@@ -23,6 +23,7 @@ from control_plane.domain.standing import Standpoint, Status
 from control_plane.domain.state import State
 from control_plane.domain.steps import ends_at, step_key
 from control_plane.reconcile.assignments import Desired, Live
+from control_plane.reconcile.boot import BootConfigs
 from control_plane.reconcile.desired import DesiredState
 from control_plane.reconcile.gates import Gates
 from control_plane.reconcile.hooks import LiveHooks
@@ -33,6 +34,7 @@ from control_plane.reconcile.plans import Plans
 from control_plane.reconcile.queue import KeyedQueue
 from control_plane.reconcile.recorder import Recorder
 from control_plane.reconcile.rollout import advance_rollout
+from control_plane.reconcile.seams import Duty
 from control_plane.reconcile.server import reconcile_server
 from control_plane.reconcile.sources import Discovery
 from control_plane.reconcile.world import Key, Options, Tracked, World
@@ -82,7 +84,7 @@ class Reconciler:
         self._hooks: LiveHooks | None = None
         self._led: LedFleets | None = None
         self._plans: Plans | None = None
-        self._discovery: Discovery | None = None
+        self._duties: dict[str, Duty] = {}  # by the kind of their keys, one key for each fleet
         self._round_at = time.monotonic()
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
@@ -109,7 +111,8 @@ class Reconciler:
         self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
         self._hooks.start()
         self._gates = self._world.gates = Gates(self._world)
-        self._discovery = Discovery(self._world, time.monotonic)
+        self._duties["sources"] = Discovery(self._world, time.monotonic)
+        self._duties["boot"] = BootConfigs(self._world, time.monotonic)
         self._led = LedFleets(self._world, self._queue, self._connect, self._left)
         await self._led.keep()
         self._queue.nudge(_FLEETS)
@@ -129,8 +132,8 @@ class Reconciler:
                     await self._hooks.close()
                 if self._gates is not None:
                     await self._gates.close()
-                if self._discovery is not None:
-                    self._discovery.close()
+                for duty in self._duties.values():
+                    duty.close()
                 await world.desired.close()
                 await world.storage.close()
 
@@ -207,8 +210,8 @@ class Reconciler:
                 return await self._plans.keep(key.name) if self._plans else None
             case "seen":
                 return await self._flush(world)
-            case "sources":
-                return await self._discovery.look(key.fleet) if self._discovery else None
+            case kind if kind in self._duties:
+                return await self._duties[kind].work(key.fleet)
             case _:
                 self._round_at = time.monotonic()
                 return await led.keep()
@@ -222,6 +225,8 @@ class Reconciler:
             self._gates.forget(fleet)
         if self._plans is not None:
             self._plans.forget(fleet)
+        for duty in self._duties.values():
+            duty.forget(fleet)
 
     async def _fleet(self, world: World, led: LedFleets, fleet: str) -> float | None:
         """Take up what changed of a fleet in the database."""
@@ -236,7 +241,8 @@ class Reconciler:
                 self._queue.nudge(it.key)
         for one in desired.live:
             self._queue.nudge(Key("rollout", fleet, one.rollout.id))
-        self._queue.nudge(Key("sources", fleet))
+        for kind in self._duties:
+            self._queue.nudge(Key(kind, fleet))
         return self._options.resync_s
 
     async def _rollout(self, world: World, fleet: str, name: str) -> float | None:

@@ -31,6 +31,22 @@ class Hooks(Protocol):
         ...
 
 
+class Duty(Protocol):
+    """What is done for fleets as wholes, now and then."""
+
+    async def work(self, fleet: str) -> float | None:
+        """Do what is due for a fleet; return when to come again, None if not before a nudge."""
+        ...
+
+    def forget(self, fleet: str) -> None:
+        """Let go of a fleet that another process leads now."""
+        ...
+
+    def close(self) -> None:
+        """Give up what runs."""
+        ...
+
+
 class NoGates:
     """Every gate waits."""
 

@@ -50,7 +50,7 @@ class Discovery:
         self._lookup = Lookup(world.options.dns_servers)
         self._fleets: dict[str, _Fleet] = {}
 
-    async def look(self, fleet: str) -> float | None:
+    async def work(self, fleet: str) -> float | None:
         """Look at what is due of a fleet's sources; return when to come again, None if never.
 
         Raises:
@@ -72,6 +72,10 @@ class Discovery:
         if pause_s is None and not new:
             return None
         return min(JOIN_S, pause_s or JOIN_S) if new else pause_s
+
+    def forget(self, fleet: str) -> None:
+        """Let go of a fleet; what was found is in the database."""
+        self._fleets.pop(fleet, None)
 
     def close(self) -> None:
         """Give up what is being looked at."""

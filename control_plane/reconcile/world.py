@@ -47,7 +47,7 @@ class Options:
 class Key(NamedTuple):
     """Who a pass is for."""
 
-    kind: str  # fleets | fleet | server | rollout | plan | seen | sources
+    kind: str  # fleets | fleet | server | rollout | plan | seen | sources | boot
     fleet: str = ""
     name: str = ""
 

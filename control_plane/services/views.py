@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from control_plane.domain.boot import boot_path, not_kept
 from control_plane.domain.errors import NotFound
 from control_plane.domain.fleet import Drain, Server
 from control_plane.domain.observed import Observed, VersionSeen
@@ -128,6 +129,12 @@ def _drain_json(drain: Drain | None) -> Json | None:
     return {"since": drain.at.isoformat(), "actor": drain.actor, "reason": drain.reason}
 
 
+def _boot_json(sight: Sight, server: Server) -> Json | None:
+    path = boot_path(sight.fleet, server.name)
+    why_not = not_kept(server)
+    return {"path": path, "kept": not why_not, "sentence": why_not} if path else None
+
+
 def server_view(sight: Sight, server: Server) -> Json:
     """A server with what goes on there."""
     seen = sight.of(server.name)
@@ -138,6 +145,7 @@ def server_view(sight: Sight, server: Server) -> Json:
         "status": status,
         "sentence": sentence,
         "last_seen_at": max(times).isoformat() if times else None,
+        "boot_config": _boot_json(sight, server),
         "models": {
             model: {
                 "versions": {
