@@ -37,12 +37,13 @@ def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
         observed = replace(observed, exhausted_at=look.at)
     if not look.reachable:
         since = observed.unreachable_since if not observed.reachable else look.at
-        return replace(observed, reachable=False, unreachable_since=since or look.at)
-    if _restarted(observed, look):
+        closed = observed.closed or look.closed
+        return replace(observed, reachable=False, unreachable_since=since or look.at, closed=closed)
+    if _restarted(observed, look) or _reopened(observed, look):
         observed = _forget(observed, look.at, settle_s)
     if _revived(observed, look):
         observed = _lose(observed, look.at, foreign=True)
-    known = replace(observed, reachable=True, unreachable_since=0.0, at=look.at)
+    known = replace(observed, reachable=True, unreachable_since=0.0, closed=False, at=look.at)
     known = _see_labels(_see_statuses(known, look, settle_s), look)
     if look.full:
         known = replace(known, looked_at=look.at)
@@ -55,6 +56,15 @@ def _restarted(observed: Observed, look: Look) -> bool:
         for name, versions in look.statuses.items()
         for version in observed.models.get(name, {})
     )
+
+
+def _reopened(observed: Observed, look: Look) -> bool:
+    """Whether the port was closed and our markers are gone: a new process, whatever it has loaded.
+
+    A process that booted with all that the last one had shows no status that is gone.
+    """
+    ours = any(isinstance(one, Resolved | Dangling) for one in look.markers.values())
+    return observed.closed and observed.verified is not None and not ours
 
 
 def _revived(observed: Observed, look: Look) -> bool:

@@ -119,6 +119,7 @@ class Observed:
     marker_gone: bool = False  # the marker's version is not loaded any more
     other_writer_since: Instant = 0.0  # first look with our owner marker and no digest of ours
     wedged: str = ""  # the server's words when only a restart helps
+    closed: bool = False  # its port was seen closed since it answered last
     exhausted_at: Instant = 0.0  # when it last had no thread for one of our questions
     refusal: Refusal | None = None
     added: Times = field(default_factory=dict)  # when a push that adds it was sent
@@ -148,6 +149,7 @@ class Look:
     able: Mapping[str, Mapping[int, Able]] = field(default_factory=dict)
     full: bool = False  # every status and label was asked for
     exhausted: bool = False  # the server had no thread for a question
+    closed: bool = False  # its port is closed: no process listens there
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ _PLAIN = (
     "marker_gone",
     "other_writer_since",
     "wedged",
+    "closed",
     "exhausted_at",
 )
 

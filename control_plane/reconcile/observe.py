@@ -17,7 +17,7 @@ from control_plane.domain.questions import Questions
 from control_plane.domain.signature import Signatures
 from control_plane.domain.state import Ability, Able, LabelAnswer, VersionStatus
 from control_plane.serving import saved_model
-from control_plane.serving.client import ModelServer, no_thread
+from control_plane.serving.client import ModelServer, no_thread, nothing_listens
 from control_plane.serving.warmup import warm_up_requests
 
 STORAGE_S = 2.0
@@ -55,6 +55,7 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
         markers=markers,
         full=asked.full and all(one is None for one in silences),
         exhausted=any(one is not None and no_thread(one) for one in silences),
+        closed=all(one is not None and nothing_listens(one) for one in silences),
     )
 
 

@@ -374,6 +374,11 @@ def no_thread(error: Transient) -> bool:
     return error.details.get("grpc_code") == "RESOURCE_EXHAUSTED"
 
 
+def nothing_listens(error: Transient) -> bool:
+    """Whether a call was refused a connection: no process has that port open."""
+    return "Connection refused" in error.message
+
+
 def _version_status(entry: Any) -> VersionStatus:
     return VersionStatus(State(entry.state), entry.status.error_code, entry.status.error_message)
 

@@ -87,6 +87,20 @@ async def test_a_server_boots_with_what_it_served_and_gets_its_labels_later(boot
     await boots.settles("a", Status.READY)
 
 
+async def test_a_restart_that_brings_all_but_labels_is_not_taken_for_another_writer(
+    boots: Stage,
+) -> None:
+    await booting(boots, "a")
+    await boots.done(await boots.deploy("half_plus_two", 1, stable=1))
+    await holds(boots, "a", {"half_plus_two": ([1], {})})
+    boots.servers["a"].kill()
+    await boots.settles("a", Status.UNREACHABLE)
+    boots.servers["a"].start()
+    await boots.answers("a", "half_plus_two", 1)
+    await boots.settles("a", Status.READY)
+    assert await boots.events("server.drifted") == ()
+
+
 async def test_a_server_boots_without_the_model_whose_files_went_bad(boots: Stage) -> None:
     path = await boots.model("scaled", 1, of="scaled")
     await booting(boots, "a")

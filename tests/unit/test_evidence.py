@@ -70,6 +70,23 @@ def test_a_label_that_was_moved_beside_our_marker_is_found_by_a_sweep() -> None:
     assert learn(ONE, swept).verified is None
 
 
+def test_a_closed_port_and_no_marker_prove_a_restart_though_all_is_loaded() -> None:
+    same = {"m": {1: AVAILABLE}}
+    away = learn(ONE, Look(NOW, reachable=False, closed=True))
+    away = learn(away, Look(NOW + 0.5, reachable=False))
+    back = learn(away, look(statuses=same, old=Absent()))
+    assert (back.restarted_at, back.foreign, back.closed) == (NOW + 1, False, False)
+    assert back.proven == {"m": {"stable": 1}}
+    for answered in (look(statuses=same, old=Resolved(1)), look(statuses=same, new=Resolved(1))):
+        assert learn(replace(away, intent=intent(LOST)), answered).restarted_at == 0.0
+
+
+def test_silence_and_no_marker_are_somebody_elses_config() -> None:
+    away = learn(ONE, Look(NOW, reachable=False))
+    back = learn(away, look(statuses={"m": {1: AVAILABLE}}, old=Absent()))
+    assert (back.restarted_at, back.foreign) == (0.0, True)
+
+
 def test_a_status_entry_that_is_gone_proves_a_restart() -> None:
     waiting = replace(ONE, intent=intent(LOST), wedged="restart me")
     back = learn(waiting, look(statuses={"m": {}}, old=Absent(), full=True))
