@@ -26,7 +26,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import control_plane
-from control_plane import keys, telemetry, upkeep, workers
+from control_plane import failpoints, keys, telemetry, upkeep, workers
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
 from control_plane.domain.address import parse_ip_addresses
@@ -106,6 +106,7 @@ async def running(
 
     It listens on its own unless it is given a socket, and also ends when `told_to_end` is set.
     """
+    failpoints.arm(settings.failpoints)
     listener = listener or listen(settings.host, settings.port)
     told_to_end = told_to_end or asyncio.Event()
     async with _composed(settings, told_to_end.set) as (app, reconciler):

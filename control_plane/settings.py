@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from control_plane import failpoints
 from control_plane.domain.address import parse_ip_addresses
 from control_plane.domain.errors import FieldInvalid
 from control_plane.domain.leasing import Terms
@@ -107,6 +108,10 @@ class Settings(BaseSettings):
         bool, Field(description="Serve the interactive API documentation at `/docs`.")
     ] = False
     access_log: Annotated[bool, Field(description="Log every request.")] = False
+    failpoints: Annotated[
+        str,
+        Field(description="For tests: where it dies, waits or fails; see `docs/failpoints.md`."),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least that is logged.")
     ] = "info"
@@ -131,6 +136,15 @@ class Settings(BaseSettings):
             parse_ip_addresses("dns_servers", text)
         except FieldInvalid as error:
             raise ValueError(error.message) from None
+        return text
+
+    @field_validator("failpoints")
+    @classmethod
+    def _are_known(cls, text: str) -> str:
+        try:
+            failpoints.read(text)
+        except FieldInvalid as error:
+            raise ValueError(error.text) from None
         return text
 
     @field_validator("workers")

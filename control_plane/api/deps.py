@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 
 from control_plane.api.parts import AppParts, Running
 from control_plane.domain.errors import FieldInvalid, Rejected, Transient
+from control_plane.failpoints import failpoint
 from control_plane.services.access import Actor, Role
 from control_plane.services.commit import Commit
 from control_plane.services.once import Stored, recall, remember
@@ -86,12 +87,15 @@ class Write:
         The key is taken last in the transaction, which fails if it was taken before; so does much
         that is asked twice. Then, and when a commit's reply was lost, what is stored is the truth.
         """
+        await failpoint("request.begun")
         try:
             outcome = await use_case(self._committing(present))
         except (Rejected, Transient):
+            await failpoint("request.refused")
             if known := await self._recall():
                 return known
             raise
+        await failpoint("request.committed")
         self.running.resolved.doubt()
         self.running.feed.poke()
         return present(outcome)

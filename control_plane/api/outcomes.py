@@ -12,6 +12,7 @@ from control_plane.api.deps import Answer, Write
 from control_plane.api.parts import Running
 from control_plane.domain.errors import PlanChanged
 from control_plane.domain.rollout import Rollout
+from control_plane.failpoints import failpoint
 from control_plane.services import rollouts
 from control_plane.services.access import TokenKind
 from control_plane.services.changes import Call, Keep, Outcome, Planned, Started, Unchanged
@@ -42,7 +43,9 @@ async def carried_out(
     """Carry a change out once, nudge the loop, and hold the answer as the caller prefers."""
     answer = await write.once(use_case, outcome_answer)
     if not write.dry_run:
+        await failpoint("wakeup.before_nudge")
         write.running.parts.reconciler.nudge(fleet)
+        await failpoint("wakeup.nudged")
     return (await held(write, answer)).response()
 
 

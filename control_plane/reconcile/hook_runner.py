@@ -17,6 +17,7 @@ from control_plane.domain.errors import LeaseLost, StoreBusy
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.hook import Again, Bad, Good, Hook, Moment, Tried, pause_s
 from control_plane.domain.hook_runs import Run, RunState, waits_for
+from control_plane.failpoints import failpoint
 from control_plane.reconcile.leader import Leadership
 from control_plane.store import hooks as store
 from control_plane.store import journal, leases
@@ -106,13 +107,16 @@ class HookRunner:
             started_at=run.started_at or now,
         )
         await self._save(begun)
+        await failpoint("hook.begun")
         at = asyncio.get_running_loop().time()
         tried = await self._attempt(hook, begun)
+        await failpoint("hook.called")
         took_s = asyncio.get_running_loop().time() - at
         done = _after(begun, tried, took_s, last=last)
         if done.state.over:
             done = replace(done, ended_at=self._ground.clock())
         await self._save(done)
+        await failpoint("hook.result_written")
         return done
 
     async def _save(self, run: Run) -> None:
@@ -135,6 +139,7 @@ class HookRunner:
                 raise _Abandoned
             if run.state.over and run.moment is not Moment.ON_EVENT:
                 await journal.append(s, _event(run))
+                await failpoint("hook.before_result")
 
 
 def _after(run: Run, tried: Tried, took_s: float, *, last: bool) -> Run:

@@ -23,6 +23,7 @@ from control_plane.domain.reach import Reach
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.state import State
+from control_plane.failpoints import failpoint
 from control_plane.reconcile.assignments import Live
 from control_plane.reconcile.hook_attempts import HookAttempts
 from control_plane.reconcile.hook_runner import Ground, HookRunner
@@ -153,11 +154,14 @@ class LiveHooks:
         self, fleet: str, epoch: int, runs: Iterable[Run], seq: int = 0
     ) -> tuple[Run, ...]:
         """Write runs down, and how far the journal was read; return those that are new."""
+        await failpoint("hook.before_written")
         async with self._world.db.begin() as s:
             await leases.check(s, fleet, epoch)
             if seq:
                 await store.looked_at(s, fleet, seq)
-            return await store.add_runs(s, runs)
+            new = await store.add_runs(s, runs)
+        await failpoint("hook.written")
+        return new
 
     def _take(self, hooks: Iterable[Hook], runs: Iterable[Run]) -> None:
         named = {one.name: one for one in hooks}
@@ -238,6 +242,7 @@ class LiveHooks:
             runs = [run for one in mine for run in await _called_for(s, one, saved, now)]
         if not found:
             return
+        await failpoint("hook.events_read")
         last = found[-1].seq
         if runs or last - written >= _PAGE:
             new = await self._write_down(fleet, epoch, runs, last)

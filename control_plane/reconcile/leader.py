@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from control_plane.domain.leasing import Terms, fair_share
+from control_plane.failpoints import failpoint
 from control_plane.store import fleets, leases
 from control_plane.store.database import Database
 from control_plane.store.leases import Lease
@@ -94,6 +95,7 @@ class Leadership:
         Raises:
             StoreBusy: the database does not answer in time.
         """
+        await failpoint("lease.before_renew")
         asked_at, within_s = self._monotonic(), self._terms.patience_s
         async with self._db.begin(within_s) as s:
             names = {one.name for one in await fleets.all_fleets(s)}
@@ -101,6 +103,8 @@ class Leadership:
             ours = [one.lease for name, one in self._held.items() if name in names]
             kept = await leases.renew(s, ours, self._terms.ttl_s)
             known = await leases.left(s)
+            await failpoint("lease.renewed")
+        await failpoint("lease.renew_committed")
         self._held = {one.fleet: _Held(one, asked_at) for one in kept}
         self._names, self._replicas, self._known_at = frozenset(names), replicas, asked_at
         share = fair_share(len(names), replicas)
@@ -126,10 +130,13 @@ class Leadership:
     async def leave(self) -> None:
         """Give everything up: this process ends."""
         held, self._held = self._held, {}
+        await failpoint("lease.before_release")
         async with self._db.begin(self._terms.patience_s) as s:
             for _, one in sorted(held.items()):
                 await leases.release(s, one.lease)
             await leases.leave(s, self._holder)
+            await failpoint("lease.released")
+        await failpoint("lease.release_committed")
 
     async def _take(self, free: Collection[str], share: int) -> None:
         """Take free leases while we have less than our share of them."""
@@ -137,6 +144,7 @@ class Leadership:
             return
         asked_at = self._monotonic()
         taken: dict[str, _Held] = {}
+        await failpoint("lease.before_acquire")
         async with self._db.begin(self._terms.patience_s) as s:
             for fleet in free:
                 if len(self._held) + len(taken) == share:
@@ -144,6 +152,8 @@ class Leadership:
                 lease = await leases.acquire(s, fleet, self._holder, self._terms.ttl_s)
                 if lease is not None:
                     taken[fleet] = _Held(lease, asked_at)
+            await failpoint("lease.acquired")
+        await failpoint("lease.acquire_committed")
         self._held |= taken
 
     def _others(self, known: Mapping[str, tuple[Lease, float]]) -> dict[str, float]:

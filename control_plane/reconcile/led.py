@@ -12,6 +12,7 @@ from control_plane.domain.observed import Instant, Observed
 from control_plane.domain.record import from_json
 from control_plane.domain.standing import Status
 from control_plane.domain.state import ReloadAnswer
+from control_plane.failpoints import failpoint
 from control_plane.reconcile.assignments import Desired
 from control_plane.reconcile.queue import KeyedQueue
 from control_plane.reconcile.world import Key, Tracked, World
@@ -73,12 +74,14 @@ class LedFleets:
         missing = [one for name, one in desired.servers.items() if name not in tracked]
         if not missing:
             return
+        await failpoint("fleet.before_take_up")
         async with self._world.db.read() as s:
             documents = await fleets.observations(s, fleet)
         for server in missing:
             fresh = server.name in addresses  # another address is another process
             document = {} if fresh else documents.get(server.name, {})
             tracked[server.name] = self._track(server, document)
+        await failpoint("fleet.taken_up")
 
     async def _hand_over(self, count: int) -> None:
         """Leave fleets to others, those first on which little goes on; passes end before."""
@@ -86,10 +89,14 @@ class LedFleets:
         quiet = sorted(self._world.tracked, key=lambda one: (moving.count(one), one))
         self._leaving = frozenset(quiet[:count])
         try:
+            await failpoint("handover.begun")
             await self._queue.drain(lambda key: key.fleet in self._leaving)
+            await failpoint("handover.drained")
             for fleet in self._leaving:
                 await self._leave(fleet)
+            await failpoint("handover.left")
             await self._world.leadership.release(self._leaving)
+            await failpoint("handover.released")
         finally:
             self._leaving = frozenset()
 

@@ -22,6 +22,7 @@ from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.standing import Standpoint, Status
 from control_plane.domain.state import State
 from control_plane.domain.steps import ends_at, step_key
+from control_plane.failpoints import failpoint
 from control_plane.reconcile.assignments import Desired, Live
 from control_plane.reconcile.boot import BootConfigs
 from control_plane.reconcile.desired import DesiredState
@@ -115,6 +116,7 @@ class Reconciler:
         self._duties["boot"] = BootConfigs(self._world, time.monotonic)
         self._led = LedFleets(self._world, self._queue, self._connect, self._left)
         await self._led.keep()
+        await failpoint("start.led")
         self._queue.nudge(_FLEETS)
         self._queue.nudge(_SEEN)
 
@@ -125,9 +127,11 @@ class Reconciler:
             return
         with suppress(TimeoutError, Transient):
             async with asyncio.timeout(STOP_S):
+                await failpoint("stop.begun")
                 await self._queue.close()
                 await asyncio.gather(*(one.close() for one in of_all(world.tracked)))
                 await world.leadership.leave()
+                await failpoint("stop.left")
                 if self._hooks is not None:
                     await self._hooks.close()
                 if self._gates is not None:
@@ -262,8 +266,10 @@ class Reconciler:
             world.desired.moved(after)
             self._tell()
             if _stage(after) != _stage(live.rollout):
+                await failpoint("step.ended")
                 self._nudge_servers(world, fleet)
         if not after.phase.live:
+            await failpoint("rollout.ended")
             del self._evidence_at[name]
             return None
         if _stage(after) != _stage(live.rollout):
@@ -295,9 +301,12 @@ class Reconciler:
         news = [(key, one) for key, one in at.items() if one and self._flushed.get(key) != one]
         for begin in range(0, len(news), _FLUSHED_AT_ONCE):
             some = dict(news[begin : begin + _FLUSHED_AT_ONCE])
+            await failpoint("flush.begun")
             async with self._db.begin() as s:
                 seen = {key: datetime.fromtimestamp(one, UTC) for key, one in some.items()}
                 await fleets.touch_last_seen(s, seen)
+                await failpoint("flush.before_commit")
+            await failpoint("flush.committed")
             self._flushed |= some
         return self._options.flush_s
 

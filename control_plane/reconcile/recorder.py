@@ -11,6 +11,7 @@ from typing import Any
 
 from control_plane.domain.errors import Rejected, Transient
 from control_plane.domain.events import Event
+from control_plane.failpoints import failpoint
 from control_plane.store import fleets, journal
 from control_plane.store.database import Database
 
@@ -87,5 +88,7 @@ class Recorder:
             for (fleet, epoch), some in sorted(documents.items()):  # one order, so no deadlock
                 await fleets.save_observations(s, fleet, some, epoch=epoch)
             await journal.append(s, *(event for one in entries for event in one.events))
+            await failpoint("record.before_commit")
+        await failpoint("record.committed")
         for waiting in batch:
             waiting.written = True

@@ -5,6 +5,7 @@ from datetime import datetime
 from control_plane.domain.advance import LOOP_ACTOR, Facts, advance
 from control_plane.domain.errors import NotFound
 from control_plane.domain.rollout import Rollout
+from control_plane.failpoints import failpoint
 from control_plane.services.transitions import Writer, record
 from control_plane.store import rollouts
 from control_plane.store.database import Database
@@ -22,6 +23,7 @@ async def advance_rollout(
         NotFound: the fleet has no such rollout.
         PreconditionFailed: somebody steered it in the same moment; look again.
     """
+    await failpoint("advance.begun")
     async with db.begin() as s:
         rollout = await rollouts.rollout(s, rollout_id)
         if rollout.fleet != fleet:
@@ -29,4 +31,7 @@ async def advance_rollout(
         transition = advance(rollout, facts, now)
         if transition.rollout == rollout:
             return rollout
-        return await record(s, rollout, transition, Writer(LOOP_ACTOR, now, epoch=epoch))
+        saved = await record(s, rollout, transition, Writer(LOOP_ACTOR, now, epoch=epoch))
+        await failpoint("advance.before_commit")
+    await failpoint("advance.committed")
+    return saved

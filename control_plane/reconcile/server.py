@@ -25,6 +25,7 @@ from control_plane.domain.record import to_json
 from control_plane.domain.signature import Signatures, from_json
 from control_plane.domain.standing import Asked, Standpoint
 from control_plane.domain.state import Able, State
+from control_plane.failpoints import failpoint
 from control_plane.reconcile import observe
 from control_plane.reconcile.assignments import Desired
 from control_plane.reconcile.difference import difference as changed_by
@@ -49,6 +50,7 @@ async def reconcile_server(world: World, it: Tracked) -> float:
     before = it.observed
     if not seen_just_now(world, it):
         await see(world, it)
+        await failpoint("server.looked")
     last, believed = it.standpoint, world.desired.believed(it.server.fleet)
     same = believed is not None and believed.basis(it.server.name) == it.basis
     if last and same and _is_steady(it, last, before):
@@ -58,11 +60,13 @@ async def reconcile_server(world: World, it: Tracked) -> float:
         await see(world, it)
         desired = await _assign(world, it)
     plan = await _decide(world, it, desired)
+    await failpoint("server.planned")
     if isinstance(plan.action, Reload) and _may_push(world, it):
         plan = await _push(world, it, plan, desired)
     _note(world, it, desired, plan)
     await _record(world, it, plan)
     _tell_rollouts(world, it, desired)
+    await failpoint("rollouts.told")
     return _pause_s(world, it, plan)
 
 
@@ -188,12 +192,14 @@ async def _push(world: World, it: Tracked, plan: Plan, desired: Desired) -> Plan
     epoch = world.leadership.epoch(it.server.fleet) or 0
     intent = Intent(push.config, push.marker, push.names_added, world.now(), epoch)
     known = sent(it.observed, intent, _held(it.observed), _wanted(it))
+    await failpoint("intent.before_commit")
     try:
         await _write(world, it, known, plan, desired.fleet.head)
     except DesiredMoved:
         world.desired.doubt(it.server.fleet)
         world.nudge(it.key)
         return _planned(world, it)
+    await failpoint("intent.committed")
     if not world.leadership.may_push(it.server.fleet):  # the commit took too long
         return _planned(world, it)
     difference = partial(changed_by, it.observed.verified, push, _owner(it))
@@ -205,6 +211,7 @@ async def _push(world: World, it: Tracked, plan: Plan, desired: Desired) -> Plan
         return _planned(world, it)
     await call
     await see_effect(world, it, push)
+    await failpoint("push.verified")
     return _planned(world, it)
 
 
@@ -217,7 +224,9 @@ async def _call(
 ) -> None:
     """Send it and keep the answer for the next look; a new name holds the call for its load."""
     timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
+    await failpoint("push.before_send")
     answer = await it.client.reload(push.config, push.marker, _owner(it), timeout_s=timeout_s)
+    await failpoint("push.answered")
     now = world.now()
     it.answers.append(replace(intent, answer=answer, answered_at=now))
     told = Reporter(it.server, world.clock())

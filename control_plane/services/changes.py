@@ -22,6 +22,7 @@ from control_plane.domain.rollout import Phase, Rollout, Step
 from control_plane.domain.room import Load, Versions, with_room
 from control_plane.domain.steps import State, covered, started
 from control_plane.domain.strategy import DIRECT, Named, itinerary
+from control_plane.failpoints import failpoint
 from control_plane.services import holds
 from control_plane.services.commit import Commit
 from control_plane.services.plans import Asked, Forecast, forecast
@@ -310,6 +311,7 @@ async def _start(
         over = superseded(one, call.new_id, call.now)
         await rollouts.save(s, one, over.rollout)
         events += [replace(e, actor=call.actor, reason=call.reason) for e in over.events]
+        await failpoint("change.superseded")
     if not base.exact:
         names = [model for one in live for model in one.models]
         back = reverted(base.state, names)
@@ -317,10 +319,12 @@ async def _start(
         events.append(revision_event(made, call.new_id))
     known = base.changed if base.exact else None
     revision = await append(s, plan.fleet, plan.kind, plan.after, call.writer, known)
+    await failpoint("change.revision_appended")
     rollout = _rollout(plan, label, call)
     if not await _hooks_hold(s, rollout):
         rollout = _begun(rollout, plan, call)
     await rollouts.add(s, rollout)
+    await failpoint("change.rollout_added")
     events += [revision_event(revision, rollout.id), _started_event(rollout, plan, call)]
     await journal.append(s, *events)
     if not plan.servers and (far := alone(rollout, call.now)).rollout != rollout:

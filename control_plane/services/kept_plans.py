@@ -15,6 +15,7 @@ from typing import Any
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import State, covered, started
+from control_plane.failpoints import failpoint
 from control_plane.services.changes import Plan, Planned
 from control_plane.services.plan_view import plan_json
 from control_plane.services.plans import Asked, forecast
@@ -33,14 +34,17 @@ async def keep(db: Database, asked: Asked, made_at: datetime) -> None:
         NotFound: something of it was deleted meanwhile.
     """
     rollout, before, after = asked.journey
+    await failpoint("evidence.begun")
     async with db.read() as s:
         if await store.plan_of(s, rollout.id) is not None:
             return
         begun = _begun(rollout, asked.servers)
         told = await forecast(s, replace(asked, journey=(begun, before, after), at=made_at))
         plan = Planned(await _plan(s, rollout, (before, after), asked.servers), told)
+    await failpoint("evidence.planned")
     async with db.begin() as s:
         await store.keep(s, KeptPlan(rollout.id, made_at, kept_json(plan_json(plan))))
+    await failpoint("evidence.kept")
 
 
 def kept_json(plan: Mapping[str, Any], *, agreed: bool = False) -> dict[str, Any]:

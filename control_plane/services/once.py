@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from control_plane.failpoints import failpoint
 from control_plane.store import idempotency
 from control_plane.store.database import Database, Session
 from control_plane.store.idempotency import Stored
@@ -15,8 +16,11 @@ async def recall(db: Database, actor: str, key: str, body_hash: str) -> Stored |
     Raises:
         IdempotencyKeyReused: the key came with another request.
     """
+    await failpoint("idempotency.before_recall")
     async with db.read() as s:
-        return await idempotency.recall(s, actor, key, body_hash)
+        found = await idempotency.recall(s, actor, key, body_hash)
+    await failpoint("idempotency.recalled")
+    return found
 
 
 async def remember(
@@ -24,4 +28,6 @@ async def remember(
 ) -> None:
     """Keep the answer in the transaction that made it true; `identity` is actor, key, body hash."""
     actor, key, body_hash = identity
+    await failpoint("idempotency.before_remember")
     await idempotency.remember(s, actor, key, body_hash, answer, now)
+    await failpoint("idempotency.remembered")

@@ -18,6 +18,7 @@ from control_plane.domain.promotion import (
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.strategy import Named
+from control_plane.failpoints import failpoint
 from control_plane.services.changes import (
     Call,
     Change,
@@ -102,7 +103,11 @@ async def promote_group(
             supersede=any(request.supersede for _, request in requests),
             warnings=tuple(doubts),
         )
-        return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+        await failpoint("promote.decided")
+        outcome = await _kept(s, await carry_out(s, ground, change, call), call, commit)
+        await failpoint("promote.before_commit")
+    await failpoint("promote.committed")
+    return outcome
 
 
 async def _strategy(
@@ -168,9 +173,14 @@ async def rollback(
             supersede=True,
             warnings=(*(text for way in ways.values() for text in way.warnings), *doubts),
         )
+        await failpoint("rollback.decided")
         for name, way in ways.items():
             await _leave(s, (fleet, name, way.label), way.left, call)
-        return await _kept(s, await carry_out(s, ground, change, call), call, commit)
+        await failpoint("rollback.held")
+        outcome = await _kept(s, await carry_out(s, ground, change, call), call, commit)
+        await failpoint("rollback.before_commit")
+    await failpoint("rollback.committed")
+    return outcome
 
 
 def _one_label(ways: Iterable[_Way]) -> str:

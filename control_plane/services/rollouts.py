@@ -10,6 +10,7 @@ from control_plane.domain.errors import PhaseForbids
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.steering import approved, hurried, waits_for_people
+from control_plane.failpoints import failpoint
 from control_plane.services.changes import (
     DEADLINE_S,
     Call,
@@ -68,6 +69,8 @@ async def steer(
         rollout = await rollouts.rollout(s, id_)
         steered = await _steer(s, ground, rollout, verb, call)
         await commit(s, steered)
+        await failpoint("steer.before_commit")
+    await failpoint("steer.committed")
     return steered
 
 

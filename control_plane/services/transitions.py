@@ -10,6 +10,7 @@ from control_plane.domain.promotion import reverted
 from control_plane.domain.revision import Deployment, Kind, Revision
 from control_plane.domain.rollout import Phase, Rollout
 from control_plane.domain.steps import State, labels_to_verify
+from control_plane.failpoints import failpoint
 from control_plane.store import holds, journal, revisions, rollouts
 from control_plane.store.database import Session
 from control_plane.store.holds import Hold
@@ -48,13 +49,17 @@ async def record(s: Session, rollout: Rollout, transition: Transition, by: Write
     """
     events: tuple[Event, ...] = ()
     if transition.revert:
+        await failpoint("revert.before_append")
         events = (await _revert(s, transition.rollout, by),)
         if transition.rollout.phase is Phase.ROLLED_BACK:
             await _hold(s, transition.rollout, by)
+        await failpoint("revert.appended")
     saved = await rollouts.save(s, rollout, transition.rollout, epoch=by.epoch)
     if transition.verify:
         events += await _verify(s, saved, by)
+        await failpoint("label.verified")
     await journal.append(s, *events, *transition.events)
+    await failpoint("rollout.saved")
     return saved
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from control_plane.domain.errors import Transient
+from control_plane.failpoints import failpoint
 from control_plane.store.database import Database, Session
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ async def _listen(
         with suppress(Error):
             await connection.set_autocommit(True)
             await connection.execute(f"LISTEN {CHANNEL}".encode())
+            await failpoint("notice.listening")
             heard(Notice(Kind.MISSED))
             async for one in connection.notifies():
                 if (notice := _read(one.payload, origin)) is not None:
+                    await failpoint("notice.heard")
                     heard(notice)
     finally:
         await connection.close()
