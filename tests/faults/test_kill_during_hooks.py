@@ -12,16 +12,9 @@ import pytest
 
 from control_plane.client import calls
 from control_plane.client.calls import Promotion
+from tests.faults.processes import FLEET, MODEL, ControlPlane, Server, eventually
 from tests.faults.test_hooks import gone
-from tests.faults.test_kill_control_plane import (
-    FLEET,
-    MODEL,
-    ControlPlane,
-    Server,
-    control,
-    eventually,
-    servers,
-)
+from tests.faults.test_kill_control_plane import control, servers
 from tests.scenario.hook_target import HookTarget, Reply, hook_target
 
 __all__ = ["control", "servers"]
