@@ -47,7 +47,11 @@ async def test_of_two_control_planes_one_writes_and_the_other_takes_over(stage: 
         rollout = await stage.rollback("half_plus_two")
         await stage.done(rollout)
         assert await stage.label("a", "half_plus_two") == Resolved(1)
-        assert second.view(FLEET)["a"].status is Status.READY
+
+        async def status() -> Status:
+            return second.view(FLEET)["a"].status
+
+        await until(status, lambda seen: seen is Status.READY)
     finally:
         await second.stop()
 
