@@ -78,36 +78,40 @@ async def promote_group(
         raise FieldInvalid("items", "at least one model")
     async with on_ground(db, fleet, call) as (s, ground):
         await check_match(s, ground, requests[0][0], call)
-        after: dict[str, Deployment] = {}
-        doubts: list[str] = []
-        defaults = [(await catalog.model(s, model)).default_strategy for model, _ in requests]
-        strategy = await _strategy(s, [request for _, request in requests], defaults)
-        for model, request in requests:
-            current = after.get(model, ground.head.get(model))
-            stable = await history(s, fleet, model, STABLE)
-            decided = promoted(current, model, request, stable, strategy.strategy.canaries)
-            following = decided.deployment if isinstance(decided, NothingToChange) else decided
-            if following is not None:
-                kept = () if request.allow_breaking else (request.label,)
-                doubts += await check_versions(
-                    s, current, following, force=request.force, kept=kept
-                )
-                after[model] = following
-        labels = {request.label for _, request in requests}
-        change = Change(
-            kind=Kind.PROMOTE,
-            models=tuple(after),
-            after=after,
-            label=labels.pop() if len(labels) == 1 else "",
-            strategy=strategy,
-            supersede=any(request.supersede for _, request in requests),
-            warnings=tuple(doubts),
-        )
+        change = await _promotion(s, ground, requests)
         await failpoint("promote.decided")
         outcome = await _kept(s, await carry_out(s, ground, change, call), call, commit)
         await failpoint("promote.before_commit")
     await failpoint("promote.committed")
     return outcome
+
+
+async def _promotion(
+    s: Session, ground: Ground, requests: Sequence[tuple[str, PromoteRequest]]
+) -> Change:
+    after: dict[str, Deployment] = {}
+    doubts: list[str] = []
+    defaults = [(await catalog.model(s, model)).default_strategy for model, _ in requests]
+    strategy = await _strategy(s, [request for _, request in requests], defaults)
+    for model, request in requests:
+        current = after.get(model, ground.head.get(model))
+        stable = await history(s, ground.fleet.name, model, STABLE)
+        decided = promoted(current, model, request, stable, strategy.strategy.canaries)
+        following = decided.deployment if isinstance(decided, NothingToChange) else decided
+        if following is not None:
+            kept = () if request.allow_breaking else (request.label,)
+            doubts += await check_versions(s, current, following, force=request.force, kept=kept)
+            after[model] = following
+    labels = {request.label for _, request in requests}
+    return Change(
+        kind=Kind.PROMOTE,
+        models=tuple(after),
+        after=after,
+        label=labels.pop() if len(labels) == 1 else "",
+        strategy=strategy,
+        supersede=any(request.supersede for _, request in requests),
+        warnings=tuple(doubts),
+    )
 
 
 async def _strategy(
@@ -165,14 +169,7 @@ async def rollback(
         ways = {model: await _way(s, ground, model, request, (asked, live))}
         others, doubts = await _others(s, ground, model, request)
         ways |= others
-        change = Change(
-            kind=Kind.ROLLBACK,
-            models=tuple(ways),
-            after={name: await _back(s, fleet, name, way) for name, way in ways.items()},
-            label=_one_label(ways.values()),
-            supersede=True,
-            warnings=(*(text for way in ways.values() for text in way.warnings), *doubts),
-        )
+        change = await _backwards(s, fleet, ways, doubts)
         await failpoint("rollback.decided")
         for name, way in ways.items():
             await _leave(s, (fleet, name, way.label), way.left, call)
@@ -181,6 +178,19 @@ async def rollback(
         await failpoint("rollback.before_commit")
     await failpoint("rollback.committed")
     return outcome
+
+
+async def _backwards(
+    s: Session, fleet: str, ways: Mapping[str, _Way], doubts: Iterable[str]
+) -> Change:
+    return Change(
+        kind=Kind.ROLLBACK,
+        models=tuple(ways),
+        after={name: await _back(s, fleet, name, way) for name, way in ways.items()},
+        label=_one_label(ways.values()),
+        supersede=True,
+        warnings=(*(text for way in ways.values() for text in way.warnings), *doubts),
+    )
 
 
 def _one_label(ways: Iterable[_Way]) -> str:
