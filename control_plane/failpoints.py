@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Generator, Iterable
+from collections.abc import Awaitable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -154,24 +154,29 @@ def arm(text: str) -> None:
     """Arm these failpoints, and no others, in this process.
 
     Raises:
-        FieldInvalid: no such failpoint, or no such action.
+        FieldInvalid: no such failpoint, no such action, or two for one.
     """
-    found = {one.name: one for one in read(text)}
+    found = read(text)
     _armed.clear()
     _armed.update(found)
 
 
-def read(text: str) -> Iterable[Armed]:
+def read(text: str) -> Mapping[str, Armed]:
     """Read which failpoints are meant, and what they shall do.
 
     Raises:
-        FieldInvalid: no such failpoint, or no such action.
+        FieldInvalid: no such failpoint, no such action, or two for one.
     """
-    return [_read(one.strip()) for one in text.split(",")] if text.strip() else []
+    found: dict[str, Armed] = {}
+    for one in map(_read, text.split(",") if text.strip() else ()):
+        if one.name in found:
+            raise FieldInvalid("failpoints", f"{one.name} is given twice")
+        found[one.name] = one
+    return found
 
 
 def _read(text: str) -> Armed:
-    name, _, action = text.partition("=")
+    name, _, action = text.strip().partition("=")
     if name not in NAMES:
         known = ", ".join(NAMES)
         raise FieldInvalid("failpoints", f"there is no {name[:80]!r}; there are: {known}")
