@@ -15,10 +15,12 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import ApiOptions, AppParts, create_app
+from control_plane.domain.address import Address
 from control_plane.services import access
 from control_plane.services.access import Role, TokenRequest
 from control_plane.services.commit import nothing_more
 from control_plane.serving.client import GrpcModelServer
+from control_plane.serving.lookup import Lookup
 from control_plane.store.database import Database
 from tests.databases import sqlite_url
 
@@ -103,6 +105,7 @@ async def serving(
         new_id=new_id,
         new_secret=new_secret,
         registry=CollectorRegistry(),
+        lookup=Lookup([Address("127.0.0.1", 9)], timeout_s=1.0),  # nobody: DNS is for other tests
         started=lambda: started,
         options=options or ApiOptions(),
     )
