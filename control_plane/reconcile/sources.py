@@ -105,30 +105,33 @@ class Discovery:
             answer, members, watched.watch, grace_s=source.grace_s, at=watched.looked_at
         )
         watched.watch = found.watch
-        await self._take_in(known, source, found)
+        if await self._take_in(known, source, found):
+            watched.looked_at = float("-inf")
 
     async def _members(self, source: Source) -> list[str]:
         """The addresses of the servers that it found before."""
         desired = await self._world.desired.certain(source.fleet)
         return [one.address for one in desired.servers.values() if one.source == source.name]
 
-    async def _take_in(self, known: _Fleet, source: Source, found: Conclusion) -> None:
+    async def _take_in(self, known: _Fleet, source: Source, found: Conclusion) -> bool:
+        """Have what was found written; say whether there is more than goes in at once."""
         world, fleet = self._world, source.fleet
         before = next((report for one, report in known.sources if one.name == source.name), None)
         finding = Finding(source, before or Report(), found)
         desired = await world.desired.certain(fleet)
         servers = {one.address: one.name for one in desired.servers.values()}
         if not await discovery.is_news(world.db, finding, servers):
-            return
+            return False
         epoch, now = known.epoch, world.clock()
         try:
             after = await discovery.take_in(world.db, finding, epoch=epoch, now=now)
         except NotFound:  # it was deleted meanwhile
-            return
+            return False
         known.sources = tuple(
             (one, after if one.name == source.name else report) for one, report in known.sources
         )
         self._changed(fleet)
+        return len((found.listed or frozenset()) - servers.keys()) > discovery.MOST_AT_ONCE
 
     async def _settle(self, known: _Fleet, fleet: str, new: Iterable[Tracked]) -> None:
         """Let those count that have their config; take back whom we had before."""

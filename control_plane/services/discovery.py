@@ -20,6 +20,7 @@ from control_plane.store import fleets, journal, leases
 from control_plane.store import sources as store
 from control_plane.store.database import Database, Session
 
+MOST_AT_ONCE: Final = 200  # who come together; the others come with the next look
 MOST_REMEMBERED: Final = 1_000  # addresses that left, the newest
 
 
@@ -178,11 +179,9 @@ async def _leave(s: Session, taking: _Taking, server: Server, since: datetime) -
 
 async def _come(s: Session, taking: _Taking, strangers: frozenset[str]) -> None:
     held = await store.holders(s, strangers) if strangers else {}
-    for one in sorted(strangers):
-        if one in held:
-            fleet, name = held[one]
-            taking.refused[one] = f"it is the server {name} of the fleet {fleet}"
-            continue
+    for one, (fleet, name) in sorted(held.items()):
+        taking.refused[one] = f"it is the server {name} of the fleet {fleet}"
+    for one in sorted(strangers - held.keys())[:MOST_AT_ONCE]:
         server = _server(taking, parse_address("address", one))
         try:
             await fleets.add_server(s, server)

@@ -130,6 +130,15 @@ async def test_who_is_missing_is_named_and_then_forgotten(db: Database) -> None:
     assert (await told(db))[2:] == [(kind, "10.0.0.8-8500") for kind in kinds]
 
 
+async def test_very_many_come_some_at_a_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "MOST_AT_ONCE", 2)
+    epoch = await led(db)
+    listed = [f"10.0.0.{number}:8500" for number in range(1, 6)]
+    for count in (2, 4, 5, 5):
+        await look(db, epoch, *listed)
+        assert len(await servers(db)) == count
+
+
 async def test_a_fault_and_its_end_are_told_once(db: Database) -> None:
     epoch = await led(db)
     await look(db, epoch, ONE)
