@@ -53,7 +53,7 @@ async def put_deployment(
         force=body.force,
         allow_breaking=body.allow_breaking,
     )
-    call = call_of(write, body.reason, body.plan_hash)
+    call = call_of(write, body.reason, body.plan_hash, body.break_glass)
     return await carried_out(
         write,
         fleet,
@@ -104,7 +104,7 @@ async def promote(
         force=body.force,
         allow_breaking=body.allow_breaking,
     )
-    call = call_of(write, body.reason, body.plan_hash)
+    call = call_of(write, body.reason, body.plan_hash, body.break_glass)
     return await carried_out(
         write,
         fleet,
@@ -129,7 +129,7 @@ async def promote_group(fleet: FleetPath, body: PromotionGroup, write: WriteDep)
         )
         for one in body.items
     ]
-    call = call_of(write, body.reason, body.plan_hash)
+    call = call_of(write, body.reason, body.plan_hash, body.break_glass)
     return await carried_out(
         write,
         fleet,

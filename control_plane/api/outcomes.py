@@ -23,7 +23,7 @@ from control_plane.services.rollout_view import rollout_json
 _LOOK_S: Final = 2.0  # how often a held answer looks for itself, should the feed be late
 
 
-def call_of(write: Write, reason: str, plan_hash: str = "") -> Call:
+def call_of(write: Write, reason: str, plan_hash: str = "", break_glass: str = "") -> Call:
     """Who asks for a change, when and why, and for which plan."""
     return Call(
         actor=write.actor.name,
@@ -32,6 +32,7 @@ def call_of(write: Write, reason: str, plan_hash: str = "") -> Call:
         reason=reason,
         dry_run=write.dry_run,
         if_match=write.if_match,
+        break_glass=break_glass,
         automatic=write.actor.kind is TokenKind.SERVICE,
         agreed=partial(_check_plan, plan_hash) if plan_hash else None,
     )

@@ -19,6 +19,7 @@ _STATUS: Mapping[type[errors.ControlPlaneError], int] = {
     errors.Invalid: 422,
     errors.NotFound: 404,
     errors.PreconditionFailed: 412,
+    errors.Frozen: 423,
     errors.Conflict: 409,
     errors.NotAuthenticated: 401,
     errors.Denied: 403,

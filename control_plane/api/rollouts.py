@@ -1,5 +1,6 @@
 """Rollouts and revisions: look at them, steer them, go back to a whole state."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -18,10 +19,10 @@ from control_plane.api.outcomes import call_of, carried_out, held
 from control_plane.api.schemas import (
     FleetPath,
     ModelPath,
-    Remark,
     RestoreRequest,
     RevisionPath,
     RolloutPath,
+    Steering,
 )
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.rollout import Phase, Rollout
@@ -61,10 +62,11 @@ async def get_rollout(rollout_id: RolloutPath, db: DbDep, _: ViewerDep) -> Respo
 
 @router.post("/rollouts/{id}:{verb}")
 async def steer_rollout(
-    rollout_id: RolloutPath, verb: rollouts.Verb, write: WriteDep, body: Remark | None = None
+    rollout_id: RolloutPath, verb: rollouts.Verb, write: WriteDep, body: Steering | None = None
 ) -> Response:
     """Pause, resume, abort, retry, approve, reject or hurry a rollout."""
-    call = call_of(write, body.reason if body else "")
+    told = body or Steering()
+    call = replace(call_of(write, told.reason), break_glass=told.break_glass)
 
     def steered(rollout: Rollout) -> Answer:
         begun = verb in _GOES_ON and rollout.phase.live

@@ -267,6 +267,7 @@ class DeploymentPut(Body):
     policy: PolicyChoice | None = None
     keep_previous: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     plan_hash: Short = ""
+    break_glass: Reason = ""
     reason: Reason = ""
     force: bool = False
     supersede: bool = False
@@ -293,6 +294,7 @@ class PromoteRequest(Body):
     plan_hash: Short = ""
     allow_breaking: bool = False
     force: bool = False
+    break_glass: Reason = ""
     reason: Reason = ""
 
 
@@ -313,6 +315,7 @@ class PromotionGroup(Body):
     plan_hash: Short = ""
     allow_breaking: bool = False
     force: bool = False
+    break_glass: Reason = ""
     reason: Reason = ""
 
 
@@ -354,6 +357,13 @@ class Remark(Body):
     """Why; for verbs that need nothing else."""
 
     reason: Reason = ""
+
+
+class Steering(Body):
+    """Why, and why in spite of freezes and approvals, where it goes past them."""
+
+    reason: Reason = ""
+    break_glass: Reason = ""
 
 
 class TokenCreate(Body):

@@ -83,6 +83,7 @@ def deploy(
         force=leave.force,
         supersede=leave.supersede,
         allow_breaking=leave.allow_breaking,
+        break_glass=leave.break_glass,
         plan_hash=waiting.plan_hash,
     )
     with session(target) as here:
@@ -134,6 +135,7 @@ def promote(
         expect=goal.expect,
         supersede=leave.supersede,
         allow_breaking=leave.allow_breaking,
+        break_glass=leave.break_glass,
         force=leave.force,
         plan_hash=waiting.plan_hash,
         strategy=goal.strategy,

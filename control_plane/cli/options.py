@@ -73,6 +73,9 @@ class Leave:
     allow_breaking: Annotated[
         bool, typer.Option("--allow-breaking", help="go on although signatures break callers")
     ] = False
+    break_glass: Annotated[
+        str, typer.Option(metavar="WHY", help="go on in spite of a freeze; kept in the history")
+    ] = ""
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

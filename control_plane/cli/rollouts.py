@@ -22,6 +22,10 @@ _VERBS = {
     "retry": "Start a failed rollout again.",
     "promote-now": "Wait for no bake, gate or approval before the labels moved everywhere.",
 }
+_PAST_GATES = ("resume", "retry", "promote-now")
+BreakGlass = Annotated[
+    str, typer.Option(metavar="WHY", help="go on in spite of what only a person may pass")
+]
 
 
 @rollouts.command("list")
@@ -73,16 +77,31 @@ def evidence(
         say(f"the evidence of rollout {rollout} is in {html}")
 
 
-def _steering(verb: str, words: str) -> Callable[..., None]:
+def _steer(verb: str, rollout: str, target: Target, reason: str, break_glass: str = "") -> None:
+    with session(target) as here:
+        now = here.client.send(calls.steer(rollout, verb, reason, break_glass))["rollout"]
+        say(f"rollout {now['id']} is {now['phase']}: {now['sentence']}")
+        show(ROLLOUTS, now, here.form)
+
+
+def _steering(words: str, verb: str) -> Callable[..., None]:
     def steer(rollout: RolloutId, target: Target, change: Change) -> None:
-        with session(target) as here:
-            now = here.client.send(calls.steer(rollout, verb, change.reason))["rollout"]
-            say(f"rollout {now['id']} is {now['phase']}: {now['sentence']}")
-            show(ROLLOUTS, now, here.form)
+        _steer(verb, rollout, target, change.reason)
 
     steer.__doc__ = words
     return grouped(steer)
 
 
+def _going_on(words: str, verb: str) -> Callable[..., None]:
+    def go_on(
+        rollout: RolloutId, target: Target, change: Change, break_glass: BreakGlass = ""
+    ) -> None:
+        _steer(verb, rollout, target, change.reason, break_glass)
+
+    go_on.__doc__ = words
+    return grouped(go_on)
+
+
 for _verb, _words in _VERBS.items():
-    rollouts.command(_verb)(_steering(_verb, _words))
+    _made = _going_on if _verb in _PAST_GATES else _steering
+    rollouts.command(_verb)(_made(_words, _verb))

@@ -10,7 +10,7 @@ import yaml
 from control_plane.cli.options import Change, Target, grouped
 from control_plane.cli.output import Column, View, key, say, show, show_document, show_list
 from control_plane.cli.session import remove, session, write
-from control_plane.client import calls
+from control_plane.client import strategy_calls
 
 strategies = typer.Typer(
     name="strategy", help="Strategies: the steps that promotions take.", no_args_is_help=True
@@ -34,7 +34,7 @@ StrategyName = Annotated[str, typer.Argument(metavar="STRATEGY", help="name of t
 def list_strategies(target: Target) -> None:
     """List strategies."""
     with session(target) as here:
-        show_list(STRATEGIES, here.client.items(calls.strategies()), here.form)
+        show_list(STRATEGIES, here.client.items(strategy_calls.strategies()), here.form)
 
 
 @strategies.command("show")
@@ -48,7 +48,7 @@ def show_strategy(
 ) -> None:
     """Show a strategy as a document that `put` takes."""
     with session(target) as here:
-        found = here.client.send(calls.strategy(name, number))
+        found = here.client.send(strategy_calls.strategy(name, number))
         document = {"description": found["description"], "steps": found["steps"]}
         text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False).rstrip()
         show_document(found, here.form, as_text=text)
@@ -66,7 +66,7 @@ def put_strategy(
     if not name and str(file) == "-":
         raise typer.BadParameter("--name is needed when the strategy comes from stdin")
     with session(target) as here:
-        write(here, calls.put_strategy(name or file.stem, _read(file)), change, STRATEGIES)
+        write(here, strategy_calls.put_strategy(name or file.stem, _read(file)), change, STRATEGIES)
 
 
 @strategies.command("delete")
@@ -74,7 +74,7 @@ def put_strategy(
 def delete_strategy(name: StrategyName, target: Target, change: Change) -> None:
     """Delete a strategy; rollouts that follow it go on."""
     with session(target) as here:
-        remove(here, calls.delete_strategy(name), change, f"strategy {name}")
+        remove(here, strategy_calls.delete_strategy(name), change, f"strategy {name}")
 
 
 @strategies.command("default")
@@ -86,7 +86,7 @@ def set_default(
 ) -> None:
     """Say which strategy a model's promotions follow unless they name one."""
     with session(target) as here:
-        found = here.client.send(calls.set_default_strategy(model, name))
+        found = here.client.send(strategy_calls.set_default_strategy(model, name))
         say(f"promotions of {model} follow {name or 'direct'} from now on")
         show(
             View((key("name"), key("default_strategy")), lambda row: row["name"]), found, here.form

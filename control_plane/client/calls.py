@@ -20,7 +20,6 @@ from control_plane.client.answers import (
     Server,
     SignatureDiff,
     Started,
-    Strategy,
     Token,
     Version,
 )
@@ -64,6 +63,7 @@ class DeploymentSpec:
     force: bool = False
     supersede: bool = False
     allow_breaking: bool = False
+    break_glass: str = ""
     plan_hash: str = ""
 
 
@@ -78,6 +78,7 @@ class Promotion:
     supersede: bool = False
     allow_breaking: bool = False
     force: bool = False
+    break_glass: str = ""
     plan_hash: str = ""
     strategy: str = ""
     reason: str = ""
@@ -328,35 +329,10 @@ def label_history(fleet: str, model: str, label: str, at: str = "") -> Call[Page
     return Call("GET", path, query=given(at=at))
 
 
-def steer(rollout_id: str, verb: str, reason: str = "") -> Call[Started]:
+def steer(rollout_id: str, verb: str, reason: str = "", break_glass: str = "") -> Call[Started]:
     """Pause, resume, abort, approve, reject, retry or hurry a rollout."""
-    return Call("POST", path_of("rollouts", f"{rollout_id}:{verb}"), body=given(reason=reason))
-
-
-def strategies() -> Call[Paged[Strategy]]:
-    """List strategies."""
-    return Call("GET", path_of("strategies"))
-
-
-def strategy(name: str, number: int | None = None) -> Call[Strategy]:
-    """Show a strategy as it is now, or as an edit left it."""
-    edit = () if number is None else ("versions", number)
-    return Call("GET", path_of("strategies", name, *edit))
-
-
-def put_strategy(name: str, document: Mapping[str, Any]) -> Call[Strategy]:
-    """Say what a strategy is from now on."""
-    return Call("PUT", path_of("strategies", name), body=dict(document))
-
-
-def delete_strategy(name: str) -> Call[None]:
-    """Delete a strategy; rollouts that follow it go on."""
-    return Call("DELETE", path_of("strategies", name))
-
-
-def set_default_strategy(model: str, strategy: str) -> Call[Model]:
-    """Say which strategy a model's promotions follow unless they name one; "" for none."""
-    return Call("PATCH", path_of("models", model), body={"default_strategy": strategy})
+    body = given(reason=reason, break_glass=break_glass)
+    return Call("POST", path_of("rollouts", f"{rollout_id}:{verb}"), body=body)
 
 
 def events(

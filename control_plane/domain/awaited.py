@@ -24,7 +24,7 @@ def awaited(rollout: Rollout, step: Step, facts: Facts, now: datetime) -> Verdic
             name = step.spec.get("name", "")
             return facts.verdict or Verdict(Ruling.HOLD, f"the gate {name} has not ruled yet")
         case StepName.APPROVE:
-            return _people(rollout, step)
+            return awaited_people(rollout, step)
         case _:
             return _FREE
 
@@ -36,7 +36,8 @@ def _time(rollout: Rollout, step: Step, now: datetime) -> Verdict:
     return Verdict(Ruling.HOLD, f"{DOING[step.name]} until {end:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _people(rollout: Rollout, step: Step) -> Verdict:
+def awaited_people(rollout: Rollout, step: Step) -> Verdict:
+    """Say whether enough people have approved."""
     given = [one["actor"] for one in step.evidence.get("approvals", ())]
     needed = step.spec["count"]
     if len(given) >= needed:

@@ -118,12 +118,20 @@ class PlanChanged(PreconditionFailed):
     """What would be done now is not what was planned; look at the new plan."""
 
 
+class Frozen(Rejected):
+    """A freeze window is open; wait for its end, or break the glass and say why."""
+
+
 class Denied(Rejected):
     """This token does not give the right to do that."""
 
 
 class Held(Denied):
     """It was rolled back from; nothing automatic promotes it until a person resumes."""
+
+
+class GateBlocked(Denied):
+    """A gate is in the way that this caller may not pass."""
 
 
 class NotAuthenticated(Denied):

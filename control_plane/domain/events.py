@@ -53,6 +53,7 @@ class EventKind(enum.StrEnum):
     ROLLOUT_APPROVED = "rollout.approved"
     ROLLOUT_REJECTED = "rollout.rejected"
     ROLLOUT_HURRIED = "rollout.hurried"  # somebody would not wait for bake, gates, approvals
+    ROLLOUT_GLASS_BROKEN = "rollout.glass_broken"  # it goes on in spite of freezes or approvals
     ROLLOUT_SUPERSEDED = "rollout.superseded"
     ROLLOUT_ENDED = "rollout.ended"
     HOOK_CREATED = "hook.created"

@@ -56,6 +56,7 @@ class Call:
     dry_run: bool = False
     if_match: int | None = None  # the revision that must have changed the deployment last
     automatic: bool = False  # a policy or a service asks, not a person
+    break_glass: str = ""  # why it goes on in spite of freezes
     agreed: Callable[["Planned"], Document] | None = None  # what to keep; raises if it is another
 
     @property

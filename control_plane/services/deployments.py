@@ -17,6 +17,7 @@ from control_plane.domain.promotion import (
 from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Phase
 from control_plane.domain.strategy import DIRECT, Named
+from control_plane.services import freezes
 from control_plane.services.changes import (
     Call,
     Change,
@@ -78,7 +79,10 @@ async def put_deployment(
             supersede=request.supersede,
             warnings=doubts,
         )
-        return await _carry_out(s, ground, change, call, commit)
+        outcome = await freezes.carry_out(s, ground, change, call)
+        if not call.dry_run:
+            await commit(s, outcome)
+        return outcome
 
 
 async def _strategy(

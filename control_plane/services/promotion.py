@@ -19,6 +19,7 @@ from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.strategy import Named
 from control_plane.failpoints import failpoint
+from control_plane.services import freezes
 from control_plane.services.changes import (
     Call,
     Change,
@@ -61,6 +62,7 @@ async def promote(
         FieldInvalid: there is no such strategy, or it cannot move this label.
         ExpectationFailed: the label is not where the request expected.
         RolloutInFlight: the deployment has a live rollout, and `supersede` is not set.
+        Frozen: its strategy has a freeze that is open, and nobody breaks the glass.
         PreconditionFailed: the deployment changed since `if_match`.
     """
     return await promote_group(db, fleet, ((model, request),), call, commit)
@@ -80,7 +82,7 @@ async def promote_group(
         await check_match(s, ground, requests[0][0], call)
         change = await _promotion(s, ground, requests)
         await failpoint("promote.decided")
-        outcome = await _kept(s, await carry_out(s, ground, change, call), call, commit)
+        outcome = await _kept(s, await freezes.carry_out(s, ground, change, call), call, commit)
         await failpoint("promote.before_commit")
     await failpoint("promote.committed")
     return outcome

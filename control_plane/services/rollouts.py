@@ -6,18 +6,25 @@ from datetime import timedelta
 from typing import Final
 
 from control_plane.domain.advance import ended
-from control_plane.domain.errors import PhaseForbids
+from control_plane.domain.errors import FieldInvalid, GateBlocked, PhaseForbids
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Phase, Rollout
-from control_plane.domain.steering import approved, hurried, waits_for_people
+from control_plane.domain.steering import (
+    approved,
+    blockers,
+    hurried,
+    still_waited_for,
+    unfrozen,
+    waits_for_people,
+)
 from control_plane.failpoints import failpoint
+from control_plane.services import freezes
 from control_plane.services.changes import (
     DEADLINE_S,
     Call,
     Change,
     Ground,
     Started,
-    carry_out,
     on_ground,
     true_state,
 )
@@ -38,6 +45,9 @@ class Verb(enum.StrEnum):
     APPROVE = "approve"  # say yes, once per person
     REJECT = "reject"  # say no, where it waits for a yes: end it and go back
     PROMOTE_NOW = "promote-now"  # wait for no bake, gate or approval before labels moved everywhere
+
+
+_PAST_GATES: Final = (Verb.RESUME, Verb.RETRY, Verb.PROMOTE_NOW)
 
 
 async def show(db: Database, id_: str) -> Rollout:
@@ -63,7 +73,12 @@ async def steer(
         NotFound: no such rollout.
         PhaseForbids: it is over, or not in a phase where this means something.
         Denied: its author may not approve it.
+        Frozen, GateBlocked: it may not go on past what it waits for, or not without breaking glass.
     """
+    if call.break_glass and verb not in _PAST_GATES:
+        raise FieldInvalid("break_glass", f"goes with {', '.join(_PAST_GATES)} only")
+    if call.break_glass:
+        freezes.may_break(call)
     fleet = (await show(db, id_)).fleet
     async with on_ground(db, fleet, replace(call, dry_run=False)) as (s, ground):
         rollout = await rollouts.rollout(s, id_)
@@ -102,10 +117,17 @@ async def _approve(s: Session, rollout: Rollout, call: Call) -> Rollout:
 
 
 async def _hurry(s: Session, rollout: Rollout, call: Call) -> Rollout:
-    told, skipped = hurried(rollout, call.actor, call.reason, call.now)
+    told, skipped = hurried(rollout, call.actor, call.reason or call.break_glass, call.now)
+    if not call.break_glass:
+        freezes.refuse_frozen(rollout, still_waited_for(rollout), call)
+        if found := blockers(rollout, call.actor, automatic=call.automatic):
+            hint = "others approve, or a person gives break_glass, which says why it cannot wait"
+            raise GateBlocked(found[0]["sentence"], hint=hint, blockers=found)
     saved = await rollouts.save(s, rollout, told)
     event = _event(EventKind.ROLLOUT_HURRIED, rollout, Verb.PROMOTE_NOW, call)
     await journal.append(s, replace(event, data={**event.data, "skipped": skipped}))
+    if call.break_glass:
+        await freezes.say_broken(s, rollout, skipped, call)
     return saved
 
 
@@ -139,8 +161,13 @@ async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Roll
     if verb is not Verb.PAUSE:
         late = call.now + timedelta(seconds=DEADLINE_S)
         told = replace(told, deadline_at=max(rollout.deadline_at, late))
+    gates: list[str] = []
+    if call.break_glass:
+        told, gates = unfrozen(told, call.actor, call.break_glass, call.now)
     saved = await rollouts.save(s, rollout, told)
     await journal.append(s, _event(kind, rollout, verb, call))
+    if gates:
+        await freezes.say_broken(s, rollout, gates, call)
     return saved
 
 
@@ -167,7 +194,7 @@ async def _again(s: Session, ground: Ground, rollout: Rollout, call: Call) -> Ro
     _, after = await around(s, rollout)
     same = await find_edit(s, rollout.strategy, rollout.strategy_number)
     change = Change(rollout.kind, rollout.models, after, rollout.label, same)
-    outcome = await carry_out(s, ground, change, call)
+    outcome = await freezes.carry_out(s, ground, change, call)
     if not isinstance(outcome, Started):
         raise _over(rollout)
     return outcome.rollout

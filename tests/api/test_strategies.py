@@ -112,3 +112,42 @@ async def test_a_rollout_is_hurried_once(api: Api) -> None:
     verb = f"/rollouts/{rollout['id']}:promote-now"
     assert (await api.ok("POST", verb, json={"reason": "outage"}))["changed"]
     assert (await api.refused("POST", verb))["status"] == 409
+
+
+FROZEN = {"from": "2020-01-01T00:00:00Z", "to": "2120-01-01T00:00:00Z", "reason": "sale"}
+
+
+async def test_a_freeze_is_423_until_somebody_breaks_the_glass(api: Api) -> None:
+    await deployed(api)
+    gate = {"gate": {"kind": "freeze", "windows": [FROZEN]}}
+    await api.ok("PUT", "/strategies/careful", json={"steps": ["load", gate, "promote"]})
+    await api.ok("PATCH", "/models/half_plus_two", json={"default_strategy": "careful"})
+    asked = {"version": 2, "force": True}
+    put = {"versions": [1, 2], "labels": {"stable": 2}, "force": True}
+    group = {"items": [{"model": "half_plus_two", "version": 2}], "force": True}
+    calls = [
+        ("POST", f"{HALF}:promote", asked),
+        ("PUT", HALF, put),
+        ("POST", "/fleets/default/promotions", group),
+    ]
+    for method, path, body in calls:
+        problem = await api.refused(method, path, json=body)
+        assert (problem["status"], problem["code"]) == (423, "frozen")
+        assert problem["detail"] == "frozen until 2120-01-01T00:00:00+00:00 (sale)"
+        assert "break_glass" in problem["hint"]
+    told = await api.ok("POST", f"{HALF}:promote", json=asked | {"break_glass": "prod is down"})
+    assert told["rollout"]["steps"][1]["spec"]["break_glass"] == "prod is down"
+    (event,) = (await api.ok("GET", "/events?kind=rollout.glass_broken"))["items"]
+    assert (event["reason"], event["data"]) == ("prod is down", {"gates": ["gate freeze"]})
+
+
+async def test_a_gate_that_a_caller_may_not_pass_is_403_with_what_is_in_the_way(api: Api) -> None:
+    await deployed(api)
+    await api.ok("PUT", "/strategies/people", json={"steps": [{"approve": {}}, "load", "promote"]})
+    asked = {"version": 2, "strategy": "people", "force": True}
+    rollout = (await api.ok("POST", f"{HALF}:promote", json=asked))["rollout"]
+    verb = f"/rollouts/{rollout['id']}:promote-now"
+    problem = await api.refused("POST", verb, json={"reason": "outage"})
+    assert (problem["status"], problem["code"]) == (403, "gate-blocked")
+    assert [one["step"] for one in problem["blockers"]] == ["approve"]
+    assert (await api.ok("POST", verb, json={"break_glass": "outage"}))["changed"]

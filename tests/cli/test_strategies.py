@@ -53,3 +53,35 @@ def test_a_model_gets_a_default(served: Living) -> None:
     assert tfsctl.ok("strategy", "default", MODEL, "canary")["default_strategy"] == "canary"
     assert tfsctl("strategy", "default", MODEL, "nothing").code == 2
     assert tfsctl.ok("strategy", "default", MODEL, "")["default_strategy"] == ""
+
+
+FROZEN = """
+steps:
+- load
+- gate:
+    kind: freeze
+    windows: [{from: "2020-01-01T00:00:00Z", to: "2120-01-01T00:00:00Z", reason: sale}]
+- approve: {count: 1}
+- promote
+"""
+
+
+def test_a_freeze_is_exit_code_five_a_gate_six_and_a_broken_glass_passes_both(
+    served: Living, tmp_path: Path
+) -> None:
+    tfsctl = served.tfsctl
+    file = tmp_path / "frozen.yaml"
+    file.write_text(FROZEN)
+    tfsctl.ok("strategy", "put", str(file))
+    asked = ("promote", MODEL, "3", "--force", "--strategy", "frozen")
+    refused = tfsctl(*asked)
+    assert (refused.code, "(sale)" in refused.err, "break_glass" in refused.err) == (5, True, True)
+    started = tfsctl(*asked, "--break-glass", "prod is down", "--no-wait")
+    assert started.code == 0
+    rollout = started.data["id"]
+    blocked = tfsctl("rollout", "promote-now", rollout)
+    assert (blocked.code, "waiting for approval: 0 of 1" in blocked.err) == (6, True)
+    assert tfsctl("rollout", "promote-now", rollout, "--break-glass", "prod is down").code == 0
+    assert tfsctl("rollout", "watch", rollout).code == 0
+    assert tfsctl.ok("status", MODEL)["labels"]["stable"] == 3
+    tfsctl.ok("strategy", "delete", "frozen", "--yes")

@@ -90,6 +90,7 @@ EVENTS = {
     EventKind.ROLLOUT_APPROVED: "somebody approved a rollout that waits for it",
     EventKind.ROLLOUT_REJECTED: "somebody refused a rollout that waited for approval",
     EventKind.ROLLOUT_HURRIED: "somebody had a rollout wait for no bake, gate or approval",
+    EventKind.ROLLOUT_GLASS_BROKEN: "somebody had a rollout go on in spite of freezes or approvals",
     EventKind.ROLLOUT_SUPERSEDED: "a rollout gave way to another",
     EventKind.ROLLOUT_ENDED: "a rollout ended; `data.phase` says how",
     EventKind.HOOK_CREATED: "a hook was created",

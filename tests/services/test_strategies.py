@@ -282,12 +282,12 @@ async def test_a_rollout_that_waits_for_nobody_is_not_rejected(world: World) -> 
 
 async def test_who_promotes_now_is_in_the_journal_with_what_was_skipped(world: World) -> None:
     waiting = await waiting_for_people(world)
-    told = await steer(world.db, waiting.id, Verb.PROMOTE_NOW, by(world, "ada", "outage"))
+    told = await steer(world.db, waiting.id, Verb.PROMOTE_NOW, by(world, "bob", "outage"))
     for _ in range(3):
         told = await world.step(told.id)
     assert told.phase is Phase.SUCCEEDED
     event = (await world.events(EventKind.ROLLOUT_HURRIED))[0]
-    assert (event.actor, event.reason, event.data["skipped"]) == ("ada", "outage", ["approve"])
+    assert (event.actor, event.reason, event.data["skipped"]) == ("bob", "outage", ["approve"])
 
 
 async def test_a_paused_rollout_is_approved_but_does_not_go_on(world: World) -> None:
