@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,17 @@ class Forked:
 
     def kill(self) -> None:
         """End it with -9, and return when it is gone."""
-        signal.pidfd_send_signal(self.file, signal.SIGKILL)
-        ended, _, _ = select.select([self.file], [], [], 10)
-        assert ended, f"{self.pid} does not end"
+        self.signal(signal.SIGKILL)
+        assert self.ended(10), f"{self.pid} does not end"
         os.close(self.file)
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it is gone
+            signal.pidfd_send_signal(self.file, number)
+
+    def ended(self, within_s: float = 0.0) -> bool:
+        """Whether it is gone; waits so long for it."""
+        return bool(select.select([self.file], [], [], within_s)[0])
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,17 @@ class Zygote:
 
     process: "subprocess.Popen[str]"
 
-    def tfsctl(self, argv: list[str], log: Path, environment: Mapping[str, str]) -> Forked:
-        wanted = {"argv": argv, "env": dict(environment), "log": str(log)}
+    def serve(self, log: Path, environment: Mapping[str, str]) -> Forked:
+        """Start a control plane; it takes its settings from the environment."""
+        return self._start("serve", [], log, {**os.environ, **environment})
+
+    def devserver(self, log: Path, argv: list[str]) -> Forked:
+        return self._start("devserver", argv, log, os.environ)
+
+    def _start(
+        self, what: str, argv: list[str], log: Path, environment: Mapping[str, str]
+    ) -> Forked:
+        wanted = {"what": what, "argv": argv, "env": dict(environment), "log": str(log)}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(wanted) + "\n")
@@ -140,9 +156,13 @@ class ControlPlane:
         self.process: Forked | None = None
 
     def start(self) -> None:
-        command = ["serve", "--auth", "off", "--port", str(self.port)]
-        command += ["--database-url", self.database_url]
-        self.process = self.zygote.tfsctl(command, self.home / "serve.log", os.environ)
+        settings = {
+            "TFSCTL_AUTH": "off",
+            "TFSCTL_PORT": str(self.port),
+            "TFSCTL_DATABASE_URL": self.database_url,
+            "TFSCTL_DATA_DIR": str(self.home),
+        }
+        self.process = self.zygote.serve(self.home / "serve.log", settings)
         eventually(self.alive, bool)
 
     def alive(self) -> bool:
