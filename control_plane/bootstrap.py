@@ -217,6 +217,7 @@ async def _composed(
             async with _beside(
                 metrics.measure_lag(),
                 metrics.count_rollouts(db),
+                upkeep.forget(db, clock, settings.journal_days),
                 notices.follow(db, _hearing(app, reconciler)),
             ):
                 yield app, reconciler

@@ -104,6 +104,14 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="JSON file, ours alone, of the commands that hooks may run, by name."),
     ] = None
+    journal_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Days after which events are deleted, with hook runs and plans of rollouts "
+            "that ended; which version answered a label, and who moved it, stays. Unset: never.",
+        ),
+    ] = None
     api_docs: Annotated[
         bool, Field(description="Serve the interactive API documentation at `/docs`.")
     ] = False

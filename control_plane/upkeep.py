@@ -1,17 +1,26 @@
-"""What is done to a database beside serving it: its schema and its copies."""
+"""What is done to a database beside serving it: its schema, its copies, what it forgets."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from control_plane.domain.errors import SchemaMismatch
+import structlog
+
+from control_plane.domain.errors import ControlPlaneError, SchemaMismatch
+from control_plane.services import retention
 from control_plane.settings import Settings
 from control_plane.store import files, migrated
+from control_plane.store.database import Database
 
 if TYPE_CHECKING:
     from control_plane.store.schema import Migration
+
+FORGET_S: Final = 3600.0
+log = structlog.get_logger()
 
 
 def make_home(settings: Settings) -> None:
@@ -60,6 +69,22 @@ def history() -> "Sequence[Migration]":
     from control_plane.store import schema
 
     return schema.history()
+
+
+async def forget(
+    db: Database,
+    clock: Callable[[], datetime],
+    journal_days: int | None,
+    every_s: float = FORGET_S,
+) -> None:
+    """Delete what is too old, every now and then, until cancelled; see `services.retention`."""
+    while True:
+        try:
+            if rows := await retention.forget(db, clock(), journal_days):
+                log.info("deleted what was too old", rows=rows)
+        except ControlPlaneError as error:
+            log.warning("could not delete what is too old", error=error.message)
+        await asyncio.sleep(every_s)
 
 
 def backup(settings: Settings, file: Path) -> None:

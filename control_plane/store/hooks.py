@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.domain.hook import Moment, Saved
@@ -16,6 +16,7 @@ from control_plane.domain.hook_runs import Run, RunState
 from control_plane.store import rows
 from control_plane.store.database import Session
 from control_plane.store.hook_tables import HookRow, HookRunRow
+from control_plane.store.tables import LiveRolloutRow
 
 _OPEN = (RunState.PENDING.value, RunState.RUNNING.value)
 
@@ -111,6 +112,18 @@ async def runs_by(s: Session, hook: str, limit: int) -> tuple[Run, ...]:
     """Return the newest runs of a hook."""
     statement = rows.columns_of(HookRunRow).where(HookRunRow.hook == hook)
     return await _runs(s, statement.order_by(HookRunRow.created_at.desc(), *_THEN).limit(limit))
+
+
+async def forget_runs_of_events(s: Session, *, before: datetime, most: int) -> int:
+    """Delete up to `most` runs for events that ended before a time; return how many."""
+    of_events = HookRunRow.rollout.is_(None)
+    return await rows.delete_some(s, HookRunRow, most, HookRunRow.ended_at < before, of_events)
+
+
+async def forget_runs_of_rollouts(s: Session, *, before: datetime, most: int) -> int:
+    """Delete up to `most` runs that ended before a time, and their rollouts; return how many."""
+    over = HookRunRow.rollout.not_in(select(LiveRolloutRow.rollout))
+    return await rows.delete_some(s, HookRunRow, most, HookRunRow.ended_at < before, over)
 
 
 async def open_runs(s: Session) -> tuple[Run, ...]:

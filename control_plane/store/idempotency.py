@@ -59,3 +59,9 @@ async def remember(
     again = update(table).where(*old).values(**stored).returning(table.c.key)
     if (await s.execute(again)).first() is None:
         raise StoreBusy("A request with this Idempotency-Key was just carried out; send it again.")
+
+
+async def forget(s: Session, *, most: int) -> int:
+    """Delete up to `most` answers that are recalled no more; return how many."""
+    old = IdempotencyRow.created_at <= clock(-_KEPT.total_seconds())
+    return await rows.delete_some(s, IdempotencyRow, most, old)

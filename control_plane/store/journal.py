@@ -7,17 +7,20 @@ visible out of order. Append last in a transaction: other writers wait from ther
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from control_plane.domain.errors import SchemaMismatch
 from control_plane.domain.events import Event, EventKind
 from control_plane.store import notices, rows
 from control_plane.store.database import Session
-from control_plane.store.tables import CounterRow, EventRow
+from control_plane.store.tables import OF_A_ROLLOUT, CounterRow, EventRow, LiveRolloutRow
 
 _COUNTER = "journal"
+_FORGOTTEN = "journal forgotten"
 _RECENT = 50_000  # records in which what a server did lately is looked for
 _TAKEN = (
     update(rows.table_of(CounterRow))
@@ -93,7 +96,7 @@ async def newest_of_each(
 
 async def of_rollout(s: Session, fleet: str, rollout: str) -> tuple[Event, ...]:
     """Return all events of a rollout, in order."""
-    ours = (EventRow.fleet == fleet, EventRow.rollout == rollout)
+    ours = (EventRow.fleet == fleet, EventRow.rollout == rollout, text(OF_A_ROLLOUT))
     return await _events(s, rows.columns_of(EventRow).where(*ours))
 
 
@@ -148,5 +151,32 @@ async def last_seq(s: Session) -> int:
 
 
 async def first_seq(s: Session) -> int:
-    """Return the number of the oldest event that is kept; 0 if there is none."""
-    return int((await s.execute(select(func.min(EventRow.seq)))).scalar() or 0)
+    """Return the number from which on nothing was forgotten; 0 if there are no events."""
+    oldest = int((await s.execute(select(func.min(EventRow.seq)))).scalar() or 0)
+    return max(oldest, await _forgotten(s) + 1) if oldest else 0
+
+
+async def forget(s: Session, *, before: datetime, most: int, but: Collection[EventKind]) -> int:
+    """Go past the oldest `most` events and delete those from `before` a time; return how many.
+
+    Events of some kinds and those of live rollouts stay; nobody goes past them again.
+    """
+    seen = await _forgotten(s)
+    oldest = select(EventRow.seq, EventRow.at).where(EventRow.seq > seen)
+    found = (await s.execute(oldest.order_by(EventRow.seq).limit(most))).all()
+    old = list(takewhile(lambda one: one.at < before, found))
+    if not old:
+        return 0
+    last = old[-1].seq
+    live = select(LiveRolloutRow.rollout)
+    going = (EventRow.kind.not_in([str(one) for one in but]), EventRow.rollout.not_in(live))
+    past = delete(rows.table_of(EventRow)).where(EventRow.seq > seen, EventRow.seq <= last, *going)
+    await s.execute(past)
+    await rows.upsert(s, CounterRow, name=_FORGOTTEN, value=last)
+    return len(old)
+
+
+async def _forgotten(s: Session) -> int:
+    """Return the number up to which events were forgotten."""
+    found = await rows.maybe_one(s, CounterRow, name=_FORGOTTEN)
+    return int(found["value"]) if found else 0

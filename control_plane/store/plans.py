@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
+
 from control_plane.store import rows
 from control_plane.store.database import Session
 from control_plane.store.plan_tables import PlanRow
+from control_plane.store.tables import LiveRolloutRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,11 @@ async def plan_of(s: Session, rollout: str) -> KeptPlan | None:
     """Return the plan that a rollout began with; None if none was kept."""
     found = await rows.maybe_one(s, PlanRow, rollout=rollout)
     return None if found is None else KeptPlan(**found)
+
+
+async def forget(s: Session, *, before: datetime, most: int) -> int:
+    """Delete up to `most` plans that were made before a time, and are over; return how many."""
+    live = select(LiveRolloutRow.rollout)
+    return await rows.delete_some(
+        s, PlanRow, most, PlanRow.made_at < before, PlanRow.rollout.not_in(live)
+    )

@@ -6,7 +6,18 @@ from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -161,6 +172,17 @@ async def all_of(s: AsyncConnection, statement: Select[Any]) -> Sequence[Mapping
 async def some(s: AsyncConnection, where: ColumnElement[bool]) -> bool:
     """Return whether any row fulfils the condition."""
     return bool((await s.execute(select(exists().where(where)))).scalar())
+
+
+async def delete_some(
+    s: AsyncConnection, row: type[Row], most: int, *where: ColumnElement[bool]
+) -> int:
+    """Delete up to `most` rows that fulfil all conditions; return how many."""
+    table = table_of(row)
+    keys = table.primary_key.columns
+    these = select(*keys).where(*where).limit(most)
+    gone = await s.execute(delete(table).where(tuple_(*keys).in_(these)).returning(*keys))
+    return len(gone.all())
 
 
 async def newest(s: AsyncConnection, column: Any, *where: ColumnElement[bool]) -> int:

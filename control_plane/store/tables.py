@@ -34,6 +34,7 @@ from sqlalchemy.types import TypeDecorator
 NAME = String(128).with_variant(VARCHAR(128, collation="C"), "postgresql")
 NUMBER = BigInteger().with_variant(Integer(), "sqlite")  # lets SQLite use it as the row id
 DOCUMENT = JSON(none_as_null=True)
+OF_A_ROLLOUT = "rollout <> ''"  # most events are of none; who asks by rollout has to say so too
 
 
 class UtcDateTime(TypeDecorator[datetime]):
