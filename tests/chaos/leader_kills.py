@@ -7,6 +7,7 @@ leader has taken over, looked at what was left open, and pushed.
 """
 
 import argparse
+import math
 import random
 import shutil
 import signal
@@ -49,7 +50,7 @@ class Measured:
 
 def p99(ordered: Sequence[float]) -> float:
     """The value that 99 of 100 do not exceed."""
-    return ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
+    return ordered[math.ceil(len(ordered) * 0.99) - 1]
 
 
 def episode(stand: Stand, way: signal.Signals, chance: random.Random, measured: Measured) -> None:

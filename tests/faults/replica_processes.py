@@ -22,7 +22,7 @@ from tests.databases import fresh_database, postgres_server
 T = TypeVar("T")
 MODELS = Path(__file__).parents[1] / "models"
 FLEET, MODEL = "default", "half_plus_two"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 QUICK: Mapping[str, str] = {
     "TFSCTL_LEASE_TTL_S": "2",
     "TFSCTL_LEASE_RENEW_S": "0.5",
@@ -120,6 +120,10 @@ class Stand:
     def __init__(self, home: Path, url: str, count: int, environment: Mapping[str, str]) -> None:
         self.server = DevServer(home)
         self.replicas = [Replica(home, url, f"r{n}", environment) for n in range(count)]
+
+    def begin(self) -> None:
+        """Start them, and have the fleet serve the model."""
+        count = len(self.replicas)
         for one in self.replicas:
             one.start()
         self.wait_for(count)
@@ -195,6 +199,7 @@ def standing(home: Path, count: int, environment: Mapping[str, str]) -> Iterator
     with postgres_server() as postgres, fresh_database(postgres) as url:
         stand = Stand(home, url, count, environment)
         try:
+            stand.begin()
             yield stand
         finally:
             stand.close()
