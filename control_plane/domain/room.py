@@ -105,14 +105,17 @@ def with_room(steps: Iterable[Step], first: Versions) -> tuple[Step, ...]:
 
 
 def first_drops(
-    views: Mapping[str, View], actions: Mapping[str, ModelAction]
+    views: Mapping[str, View], actions: dict[str, ModelAction]
 ) -> dict[str, ModelAction]:
     """Hold up every load on a server until what goes first has gone."""
+    roomy = [view for view in views.values() if view.want is not None and view.want.room]
+    if not roomy:
+        return actions
     loads = [n for n, one in actions.items() if isinstance(one, Change) and one.rank in _LOADS]
     drops = {name: found for name in loads if (found := _drop(views[name])) is not None}
-    going = [one for view in views.values() for one in _going(view)]
+    going = [one for view in roomy for one in _going(view)]
     if not loads or not (drops or going):
-        return dict(actions)
+        return actions
     ground = views[loads[0]].ground
     until = ground.now + ground.traits.load_budget_s
     wait = going[0] if going else Wait("room is made first", until)
@@ -140,7 +143,7 @@ def _spare(view: View) -> frozenset[int]:
 
 def _going(view: View) -> Iterable[ModelAction]:
     """That something is unloaded, which takes memory until it is done."""
-    if view.want is None or not view.want.room:
+    if view.want is None:
         return
     held = view.held.versions if view.held else _NONE
     left = [v for v in sorted(view.want.room - held) if v in view.seen]
