@@ -14,7 +14,8 @@ MOVED = ("rollout.step_started", "promote")
 def check_servers(history: Sequence[Record]) -> Iterator[Violation]:
     """S1, S9-S13, S21 and L2."""
     names = {by: name for name, by in run_of(history)["servers"].items()}
-    truths = {by: Truth(name) for by, name in names.items()}
+    flagged = run_of(history)["flagged"]
+    truths = {by: Truth(name, name in flagged) for by, name in names.items()}
     by_name = {one.name: one for one in truths.values()}
     told = desired(history)
     for one in history:

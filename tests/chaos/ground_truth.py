@@ -20,6 +20,7 @@ class Truth:
     """One server: the config in force, whose it is, and the state of every version."""
 
     name: str
+    flagged: bool = False  # takes new labels on versions that are not AVAILABLE yet
     source: str = START
     config: dict[str, set[int]] = field(default_factory=dict)
     labels: dict[Key, int] = field(default_factory=dict)  # without markers
@@ -37,7 +38,7 @@ class Truth:
         """Forget everything: it is a new process."""
         for spans in self.available.values():
             spans[-1][1] = min(spans[-1][1], one["at"])
-        fresh = Truth(self.name, available=self.available)
+        fresh = Truth(self.name, self.flagged, available=self.available)
         for slot in self.__slots__:
             setattr(self, slot, getattr(fresh, slot))
 
@@ -48,6 +49,8 @@ class Truth:
         self.states[version] = state
         if state == AVAILABLE:
             self.available.setdefault(version, []).append([one["at"], _ALWAYS])
+            up = [key for key, v in self.labels.items() if (key[0], v) == version]
+            self.held |= {key: one["t"] for key in up if self.source == OURS}
         elif before == AVAILABLE:
             self.available[version][-1][1] = one["at"]
             yield from self._unloaded(version, one["t"])
@@ -73,7 +76,8 @@ class Truth:
         if source == FOREIGN:
             self.taken |= {v for v in self.states if v[1] not in config.get(v[0], set())}
         since, now = self.held, float(one["t"])
-        self.held = {k: since.get(k, now) for k in labels} if source == OURS else {}
+        up = [k for k, v in labels.items() if self.states.get((k[0], v)) == AVAILABLE]
+        self.held = {k: since.get(k, now) for k in up} if source == OURS else {}
         for key, version in labels.items():
             self.past.setdefault(key, []).append((one["t"], version))
         self.source, self.config, self.labels = source, config, labels
@@ -84,7 +88,8 @@ class Truth:
         for (model, label), version in labels.items():
             if version not in config[model]:
                 yield self._broken("S1", t, f"{label} of {model} names {version}, not in the push")
-            if self.states.get((model, version)) != AVAILABLE:
+            restored = self.flagged and (model, label) not in self.labels
+            if self.states.get((model, version)) != AVAILABLE and not restored:
                 yield self._broken("S1", t, f"{label} of {model} names {version}, not AVAILABLE")
 
     def _following(

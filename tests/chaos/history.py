@@ -9,8 +9,8 @@ watchers    events.read (`seqs`), revisions.read (`numbers`), leader.read (`epoc
 predictors  predict.ok (`version`), predict.err (`code`), both with `began`, `server`, `label`
 servers     server.began, reload.began, config.applied, reload.ended, version.state
 nemeses     fault.on, fault.off (`fault`, `target`)
-runner      run (`servers`: a name -> who it is in `by`), healed, end, and journal (`event`): the
-            control plane's own record, read at the end
+runner      run (`servers`: a name -> who it is in `by`; `flagged`: those that take labels on what
+            is not loaded yet), healed, end, and journal (`event`): the control plane's own record
 """
 
 import json

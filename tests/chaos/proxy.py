@@ -4,6 +4,7 @@ delay      every chunk waits, in both directions, so long as the fault says
 cut        a connection is reset after so many bytes
 half-open  connections are accepted, and nothing is forwarded: neither side learns of the other
 deaf       requests arrive, answers do not
+refused    every connection is reset at once, as if nobody listened
 """
 
 import asyncio
@@ -26,6 +27,7 @@ class Fault:
     cut_after: int | None = None  # bytes, of connections made from now on and those that are open
     forwards: bool = True
     answers: bool = True
+    refuses: bool = False
 
 
 NOTHING = Fault()
@@ -70,7 +72,7 @@ class Proxy:
         self._fault = fault
         self._changed.set()
         self._changed = asyncio.Event()
-        if swallowed and fault.forwards and fault.answers:
+        if fault.refuses or (swallowed and fault.forwards and fault.answers):
             self.reset()
 
     def reset(self) -> None:
@@ -95,6 +97,8 @@ class Proxy:
         self._links.add(link)
         far: asyncio.StreamWriter | None = None
         try:
+            if self._fault.refuses:
+                return
             await self._until(lambda: self._fault.forwards)
             far_reader, far = await self._connected()
             await self._both((reader, writer), (far_reader, far))

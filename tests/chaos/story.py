@@ -17,7 +17,8 @@ class Story:
         self.lines: list[Record] = []
         self._now = 0.0
         self._seq = self._revision = self._reload = 0
-        self.tell("runner", "run", servers={name: f"server:{name}" for name in ALL})
+        names = {name: f"server:{name}" for name in ALL}
+        self.tell("runner", "run", servers=names, flagged=["b"])
 
     def tell(self, by: str, kind: str, **data: Any) -> Self:
         self._now += 1
@@ -89,7 +90,7 @@ class Story:
         if verified is not None:
             told = {"label": LABEL, "version": verified}
             self.event("label.verified", told, model=MODEL, rollout=rollout)
-        return self.event("rollout.ended", {"phase": phase}, rollout=rollout)
+        return self.event("rollout.ended", {"phase": phase, "models": [MODEL]}, rollout=rollout)
 
     def pushed(self, epoch: int, sent_at: float) -> Self:
         return self.event("server.reloaded", {"epoch": epoch, "sent_at": sent_at}, server="a")

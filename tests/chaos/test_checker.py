@@ -208,6 +208,12 @@ def a_push_is_sent_without_a_database() -> Story:
     return story.lists().lists().lists().config([1, 2], 1, on=["a"])
 
 
+@bad("S21")
+def a_prediction_fails_though_its_version_was_loaded_again() -> Story:
+    story = deployed().tell("server:b", "server.began").config([1, 2], 1, on=["b"])
+    return story.states(1, 2, on=["b"]).fails("NOT_FOUND", on="b")
+
+
 @bad("L1")
 def a_rollout_never_ends() -> Story:
     return deployed().revision([1, 2], 1).started("r2").end()
@@ -253,10 +259,25 @@ def test_a_restarted_server_is_filled_again_before_it_has_its_labels() -> None:
     assert check(story.config([1, 2], 1, on=["a"]).answers(1).end().lines) == []
 
 
+def test_a_server_with_the_flag_takes_labels_with_its_first_config_after_a_restart() -> None:
+    story = deployed().tell("server:b", "server.began").config([1, 2], 1, on=["b"])
+    story.fails("NOT_FOUND", on="b").states(1, 2, on=["b"]).answers(1, on="b").end()
+    assert check(story.lines) == []
+
+
 def test_what_was_left_unanswered_may_have_happened_or_not() -> None:
     story = deployed().asks("lost").hears_nothing("lost")
     story.asks("up").revision([1, 2], 2, op="up").started("r2", op="up").hears_nothing("up")
     assert check(story.ended("r2", "failed").lines) == []
+
+
+def test_a_promotion_that_takes_over_from_another_begins_where_that_began() -> None:
+    story = deployed().states(3).revision([1, 2], 2).started("r2").moves("r2")
+    story.config([1, 2], 2, on=["a"]).ended("r2", "aborted")
+    story.revision([1, 2, 3], 3).started("r3").config([1, 2, 3], 1, on=["a"]).moves("r3")
+    story.config([1, 2, 3], 3)
+    story.ended("r3", verified=3)
+    assert check(story.end().lines) == []
 
 
 def test_a_promotion_that_is_turned_back_moves_its_label_there_and_back() -> None:

@@ -153,3 +153,15 @@ async def test_it_listens_on_sockets_of_the_file_system_too(proxy: Proxy, tmp_pa
     assert await caller.says(b"x") == b"x"
     caller.writer.close()
     await front.close()
+
+
+async def test_refused_resets_what_is_open_and_whoever_comes(
+    proxy: Proxy, connected: Connect
+) -> None:
+    before = await connected(proxy)
+    assert await before.says(b"a") == b"a"
+    proxy.set(Fault(refuses=True))
+    assert await before.says(b"x") == b""
+    assert await (await connected(proxy)).says(b"x") == b""
+    proxy.set(NOTHING)
+    assert await (await connected(proxy)).says(b"b") == b"b"

@@ -1,0 +1,189 @@
+"""What goes wrong during a run, and when: all of it follows from the seed, and all of it heals."""
+
+import asyncio
+import random
+import signal
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+
+from control_plane.serving import stubs
+from tests.chaos.ground import MODELS, Ground, Placed
+from tests.chaos.processes import crash
+from tests.chaos.proxy import NOTHING, Fault, Proxy
+
+AT_A_TIME = 2
+PUSHES, PUSHES_IN_S = 2, 65.0  # a third one within a minute would pause enforcement
+_PUSH_S = 3.0
+
+
+class Nemeses:
+    """Several at a time, each on something that no other one has hold of."""
+
+    def __init__(self, ground: Ground, over: Callable[[], bool]) -> None:
+        self._ground, self._over = ground, over
+        self._chance = random.Random(f"{ground.setup.seed} nemeses")
+        self._taken: set[str] = set()
+        self._pushed: dict[str, deque[float]] = defaultdict(deque)
+        self.count = 0
+
+    async def run(self) -> None:
+        """Hurt and heal until it is over."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_A_TIME):
+                tasks.create_task(self._one_after_the_other())
+
+    async def _one_after_the_other(self) -> None:
+        ways = self._ways()
+        while not self._over():
+            await asyncio.sleep(self._chance.uniform(0.2, 2))
+            (way,) = self._chance.choices([*ways], [*ways.values()])
+            await way()
+
+    def _ways(self) -> dict[Callable[[], Awaitable[None]], int]:
+        ways: dict[Callable[[], Awaitable[None]], int] = {
+            self._kill_server: 3,
+            self._pause_server: 2,
+            self._server_link: 4,
+            self._kill_replica: 2,
+            self._pause_replica: 3,
+            self._end_replica: 1,
+            self._client_link: 3,
+            self._foreign_push: 2,
+        }
+        if self._ground.database is not None:
+            ways |= {self._database_link: 2, self._database_down: 1}
+        return ways
+
+    @asynccontextmanager
+    async def _fault(self, fault: str, target: str) -> AsyncIterator[bool]:
+        """Take hold of a target, if nobody has, and write down from when to when it suffers."""
+        if target in self._taken or self._over():
+            yield False
+            return
+        self._taken.add(target)
+        self.count += 1
+        self._ground.pen.write("nemesis", "fault.on", fault=fault, target=target)
+        try:
+            yield True
+        finally:
+            self._ground.pen.write("nemesis", "fault.off", fault=fault, target=target)
+            self._taken.discard(target)
+
+    async def _holds(self, least_s: float, most_s: float) -> None:
+        """Let it last, but no longer than the run."""
+        until = time.monotonic() + self._chance.uniform(least_s, most_s)
+        while time.monotonic() < until and not self._over():
+            await asyncio.sleep(0.05)
+
+    async def _kill_server(self) -> None:
+        await self._killed("server-kill", self._chance.choice(self._ground.servers))
+
+    async def _kill_replica(self) -> None:
+        await self._killed("replica-kill", self._chance.choice(self._ground.replicas))
+
+    async def _killed(self, fault: str, one: Placed) -> None:
+        async with self._fault(fault, one.name) as mine:
+            if mine:
+                one.process.kill()
+                await self._holds(0, 2)
+                one.process.start()
+
+    async def _end_replica(self) -> None:
+        one = self._chance.choice(self._ground.replicas)
+        async with self._fault("replica-end", one.name) as mine:
+            if mine:
+                took_s = await asyncio.to_thread(one.process.end)
+                self._ground.pen.write("nemesis", "replica.ended", replica=one.name, took_s=took_s)
+                one.process.start()
+
+    async def _pause_server(self) -> None:
+        await self._paused("server-pause", self._chance.choice(self._ground.servers))
+
+    async def _pause_replica(self) -> None:
+        await self._paused("replica-pause", self._chance.choice(self._ground.replicas))
+
+    async def _paused(self, fault: str, one: Placed) -> None:
+        async with self._fault(fault, one.name) as mine:
+            if mine:
+                one.process.signal(signal.SIGSTOP)
+                await self._holds(0.5, 7)
+                one.process.signal(signal.SIGCONT)
+
+    async def _server_link(self) -> None:
+        one = self._chance.choice(self._ground.servers)
+        await self._linked(f"link-{one.name}", one.proxy, 5)
+
+    async def _client_link(self) -> None:
+        one = self._chance.choice(self._ground.replicas)
+        await self._linked(f"link-{one.name}", one.proxy, 4)
+
+    async def _database_link(self) -> None:
+        if (proxy := self._ground.database) is not None:
+            await self._linked("database", proxy, 3)
+
+    async def _linked(self, target: str, proxy: Proxy, most_s: float) -> None:
+        kind, fault = self._chance.choice(
+            [
+                ("delay", Fault(delay_s=self._chance.uniform(0.05, 1))),
+                ("cut", Fault(cut_after=self._chance.randint(1, 4000))),
+                ("half-open", Fault(forwards=False, answers=False)),
+                ("deaf", Fault(answers=False)),
+            ]
+        )
+        async with self._fault(f"link-{kind}", target) as mine:
+            if mine:
+                proxy.set(fault)
+                await self._holds(0.3, most_s)
+                proxy.set(NOTHING)
+
+    async def _database_down(self) -> None:
+        proxy, postgres = self._ground.database, self._ground.postgres
+        async with self._fault("database-down", "database") as mine:
+            if mine and proxy is not None and postgres is not None:
+                proxy.set(Fault(refuses=True))
+                await asyncio.to_thread(crash, postgres)
+                await self._holds(0.3, 5)
+                proxy.set(NOTHING)
+
+    async def _foreign_push(self) -> None:
+        """Somebody else pushes a config of its own, past the proxy."""
+        one = self._chance.choice(self._ground.servers)
+        pushed, now = self._pushed[one.name], time.monotonic()
+        while pushed and pushed[0] < now - PUSHES_IN_S:
+            pushed.popleft()
+        if len(pushed) == PUSHES:
+            return
+        async with self._fault("foreign-push", one.name) as mine:
+            if mine:
+                pushed.append(now)
+                await self._push(one)
+
+    async def _push(self, one: Placed) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{one.port}") as channel:
+            models = stubs.ModelServiceStub(channel)
+            request = stubs.ReloadConfigRequest(config=self._foreign_config())
+            try:
+                await models.HandleReloadConfigRequest(request, timeout=_PUSH_S)
+            except grpc.aio.AioRpcError as error:
+                told = {"server": one.name, "code": error.code().name}
+                self._ground.pen.write("nemesis", "push.refused", **told)
+
+    def _foreign_config(self) -> stubs.ModelServerConfig:
+        """Some of our models, with a label of its own; or none at all."""
+        config = stubs.ModelServerConfig()
+        config.model_config_list.SetInParent()
+        for model in self._chance.sample(MODELS, self._chance.randint(0, len(MODELS))):
+            entry = config.model_config_list.config.add(
+                name=model,
+                base_path=str(self._ground.home / "models" / model),
+                model_platform="tensorflow",
+            )
+            version = self._chance.choice((1, 2))
+            entry.model_version_policy.specific.versions.append(version)
+            entry.version_labels[self._chance.choice(("stable", "theirs"))] = version
+        return config
