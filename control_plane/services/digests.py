@@ -41,6 +41,8 @@ async def _hash(db: Database, version: Version, clock: Callable[[], datetime]) -
 async def _save(db: Database, version: Version, digest: str, now: datetime) -> None:
     async with db.begin() as s:
         fresh = await catalog.version(s, version.model, version.number)
+        if fresh.digest == digest:  # another replica was faster
+            return
         await catalog.save_version(s, replace(fresh, digest=digest), None)
         data = {"version": version.number, "digest": digest}
         event = Event(EventKind.VERSION_DIGESTED, now, ACTOR, model=version.model, data=data)

@@ -93,6 +93,7 @@ async def serving(
     auth_required: bool = False,
     options: ApiOptions | None = None,
     started: bool = True,
+    turns: bool = True,
 ) -> AsyncIterator[Api]:
     """Run the API over a database."""
     db, nudges = Database.open(url), Nudges()
@@ -107,6 +108,7 @@ async def serving(
         registry=CollectorRegistry(),
         lookup=Lookup([Address("127.0.0.1", 9)], timeout_s=1.0),  # nobody: DNS is for other tests
         started=lambda: started,
+        turns=lambda: turns,
         options=options or ApiOptions(),
     )
     app = create_app(parts)

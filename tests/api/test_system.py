@@ -22,6 +22,12 @@ async def test_a_process_that_runs_is_alive_and_ready(api: Api) -> None:
     assert told["checks"] == {"database": "ok", "migrations": "ok"}
 
 
+async def test_a_process_whose_loop_is_stuck_is_not_alive(tmp_path: Path) -> None:
+    async with serving(sqlite_url(tmp_path), turns=False) as api:
+        answer = await api.http.get(f"{ROOT}/livez")
+        assert (answer.status_code, answer.json()) == (503, {"status": "stuck"})
+
+
 async def test_a_process_that_ends_is_not_ready(api: Api) -> None:
     await api.app.state.running.feed.close()
     answer = await api.http.get(f"{ROOT}/readyz?verbose")

@@ -200,6 +200,8 @@ def test_a_second_control_plane_on_the_same_file_is_refused(plane: Living, tmp_p
     ran = plane.tfsctl.run("serve", "--port", "0")
     assert ran.code == 5
     assert "Another process" in ran.err
+    assert plane.tfsctl("db", "current").out.strip() == plane.tfsctl.ok("db", "history")[-1]["id"]
+    assert plane.tfsctl("db", "backup", str(tmp_path / "copy.db")).code == 0
 
 
 def test_several_workers_on_sqlite_are_refused(tfsctl: Tfsctl, tmp_path: Path) -> None:

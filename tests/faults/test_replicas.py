@@ -171,6 +171,42 @@ async def test_whoever_wrote_reads_what_it_wrote_at_once(url: str, tmp_path: Pat
         await until(lambda: one.get(STABLE), lambda seen: seen.get("version") == 2)
 
 
+async def test_while_the_database_is_away_a_replica_lives_answers_with_an_age_and_comes_back(
+    postgres: Postgres, url: str, tmp_path: Path
+) -> None:
+    name = url.partition("?")[0].rpartition("/")[2]
+
+    async def statuses(on: Replica) -> list[int]:
+        root = str(on.http.base_url).removesuffix("/api/v1/")
+        return [(await on.http.get(f"{root}/{path}")).status_code for path in ("livez", "readyz")]
+
+    async def age(on: Replica) -> str:
+        answer = await on.http.get(STABLE)
+        assert answer.json()["version"] == 1
+        return str(answer.headers.get("age", ""))
+
+    async with replica(url, tmp_path) as one:
+        body = {"name": "half_plus_two", "base_path": str(MODELS / "half_plus_two")}
+        await one.ok("POST", "/models", body)
+        await one.ok("POST", "/models/half_plus_two/versions:scan")
+        wanted = {"versions": [1], "labels": {"stable": 1}, "force": True}
+        await one.ok("PUT", HALF, wanted)
+        assert await age(one) == ""
+        await asyncio.to_thread(
+            postgres.execute, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"
+        )
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        await asyncio.to_thread(postgres.execute, ended)
+        await until(partial(age, one), lambda seen: seen != "")
+        await until(partial(statuses, one), lambda seen: seen == [200, 503])
+        await asyncio.to_thread(
+            postgres.execute, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"
+        )
+        await until(partial(statuses, one), lambda seen: seen == [200, 200])
+        await until(partial(age, one), lambda seen: seen == "")
+        assert "leads 1 of 1" in await one.leads()
+
+
 async def test_a_write_elsewhere_wakes_the_leader_without_any_polling(
     url: str, tmp_path: Path
 ) -> None:
