@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -48,6 +49,11 @@ def marked() -> Counter[str]:
 def test_every_name_stands_at_one_place() -> None:
     assert marked() == dict.fromkeys(NAMES, 1)
     assert len(NAMES) >= 40
+
+
+def test_every_name_is_in_the_docs() -> None:
+    page = (CODE.parent / "docs" / "failpoints.md").read_text()
+    assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", page)) == set(NAMES)
 
 
 async def test_what_is_not_armed_does_nothing() -> None:
