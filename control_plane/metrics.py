@@ -57,6 +57,9 @@ class Metrics:
             registry=registry,
             buckets=_CALL_BUCKETS,
         )
+        self._of_the_loop(registry)
+
+    def _of_the_loop(self, registry: CollectorRegistry) -> None:
         self.rollouts_started = Counter(
             "tfsctl_rollouts_started", "Rollouts that began.", registry=registry
         )

@@ -20,7 +20,7 @@ def test_the_file_tells_of_reloads_configs_and_states(launch: Start, tmp_path: P
     served = launch(model(HALF, 1), history_file=file).ready()
     assert served.reload(model(HALF, 1, 2, stable=1))[0] == "OK"
     assert served.reload(model(HALF, 1, stable=7))[0] == "FAILED_PRECONDITION"
-    eventually(lambda: served.states("half_plus_two").get(2), "AVAILABLE")
+    eventually(lambda: served.states("half_plus_two").get(2, ""), "AVAILABLE")
     (began,) = told(file, "server.began")
     assert began["by"] == f"server:{served.port}"
     entry = {"name": "half_plus_two", "base_path": str(HALF)}

@@ -1,10 +1,9 @@
 """One new model of several makes a server fail: the others are served, and it is named."""
 
-import asyncio
-
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.rollout import Phase
 from control_plane.domain.standing import Status
+from control_plane.reconcile.loop import Reconciler
 from tests.scenario.stage import FLEET, Resolved, Stage, until
 
 SLOW = {"max_num_load_retries": 30, "load_retry_interval_micros": 1_000_000}
@@ -12,6 +11,15 @@ SLOW = {"max_num_load_retries": 30, "load_retry_interval_micros": 1_000_000}
 
 def spoil(stage: Stage, model: str) -> None:
     (stage.models / model / "1" / "saved_model.pb").write_bytes(b"\xffnot it")
+
+
+async def seen_state(loop: Reconciler, model: str) -> str:
+    seen = loop.view(FLEET)["s"].observed.models.get(model, {})
+    return seen[1].state.name if 1 in seen else ""
+
+
+async def restarted_at(loop: Reconciler) -> float:
+    return loop.view(FLEET)["s"].observed.restarted_at
 
 
 async def test_of_three_new_models_the_corrupt_one_is_named_and_the_others_serve(
@@ -47,17 +55,11 @@ async def test_a_model_that_ends_its_server_is_held_back_and_the_others_serve(st
     for _ in range(3):
         await until(lambda: stage.states("s", "c"), lambda seen: seen.get(1) == "LOADING", 30)
         known = loop.view(FLEET)["s"]
-        await until(
-            lambda: asyncio.sleep(0, loop.view(FLEET)["s"].observed.models.get("c", {})),
-            lambda seen: 1 in seen and seen[1].state.name == "LOADING",
-        )
+        await until(lambda: seen_state(loop, "c"), lambda seen: seen == "LOADING")
         server.kill()
         server.start()
-        await until(
-            lambda: asyncio.sleep(0, loop.view(FLEET)["s"].observed.restarted_at),
-            lambda at, before=known.observed.restarted_at: at > before,
-            20,
-        )
+        before = known.observed.restarted_at
+        await until(lambda: restarted_at(loop), lambda at, before=before: at > before, 20)  # type: ignore[misc]
     failed = await stage.over(rollout, 30)
     assert failed.phase is Phase.FAILED
     assert "c 1 is held back" in failed.error

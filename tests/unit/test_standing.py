@@ -1,7 +1,16 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from control_plane.domain.action import Blocked, Cause, Change, Converged, Plan, Rank, Wait
+from control_plane.domain.action import (
+    Blocked,
+    Cause,
+    Change,
+    Converged,
+    ModelAction,
+    Plan,
+    Rank,
+    Wait,
+)
 from control_plane.domain.advance import Reach
 from control_plane.domain.observed import Intent, Observed, Verified, VersionSeen
 from control_plane.domain.revision import Deployment, Kind
@@ -110,7 +119,7 @@ def test_a_rollback_drops_what_it_leaves_and_waits_for_no_end_of_it() -> None:
         (Kind.PROMOTE, "waits"): Reach.MOVING,
     }
     for (kind, what), reach in cases.items():
-        actions = unloading if what == "waits" else drop
+        actions: dict[str, ModelAction] = {**(unloading if what == "waits" else drop)}
         at = standing(Plan(Wait("", 900.0), "", actions), {1: UP, 2: VersionSeen(State.LOADING, 1)})
         at = replace(at, observed=replace(at.observed, verified=Verified(config, None, 1.0)))
         assert fact(rollout(StepName.RETIRE, kind), "r:0", at).reach is reach
