@@ -108,7 +108,7 @@ async def running(
     """
     failpoints.arm(settings.failpoints)
     listener = listener or listen(settings.host, settings.port)
-    told_to_end = told_to_end or asyncio.Event()
+    told_to_end, url = told_to_end or asyncio.Event(), _url(listener)
     async with _composed(settings, told_to_end.set) as (app, reconciler):
         server = _Server(_server_config(app, settings), app.state.running.feed, reconciler)
         ended = asyncio.create_task(_serve_until(server, listener, told_to_end))
@@ -116,8 +116,8 @@ async def running(
             while not (server.started or ended.done()):  # noqa: ASYNC110 - uvicorn tells nobody
                 await asyncio.sleep(0.01)
             gc.freeze()  # what start-up made lives for ever: no collection need look at it
-            log.info("control plane serves", url=_url(listener), auth=settings.auth)
-            yield Running(_url(listener), ended)
+            log.info("control plane serves", url=url, auth=settings.auth)
+            yield Running(url, ended)
         finally:
             server.should_exit = True
             await ended

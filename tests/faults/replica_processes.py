@@ -24,8 +24,8 @@ MODELS = Path(__file__).parents[1] / "models"
 FLEET, MODEL = "default", "half_plus_two"
 PATIENCE_S = 60.0
 QUICK: Mapping[str, str] = {
-    "TFSCTL_LEASE_TTL_S": "2",
-    "TFSCTL_LEASE_RENEW_S": "0.5",
+    "TFSCTL_LEASE_TTL_S": "3",
+    "TFSCTL_LEASE_RENEW_S": "0.7",
     "TFSCTL_SEND_MARGIN_S": "0.5",
 }
 
