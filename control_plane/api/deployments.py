@@ -4,7 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from control_plane.api.deps import DbDep, PageDep, ViewerDep, WriteDep, etag, json_response
+from control_plane.api.deps import (
+    DbDep,
+    PageDep,
+    ViewerDep,
+    WriteDep,
+    etag,
+    json_response,
+    list_response,
+)
 from control_plane.api.outcomes import call_of, carried_out
 from control_plane.api.schemas import (
     DeploymentPut,
@@ -29,7 +37,7 @@ router = APIRouter(prefix="/fleets/{fleet}", tags=["deployments"])
 async def list_deployments(fleet: FleetPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List what the fleet serves."""
     items, after = await views.deployments(db, fleet, page)
-    return json_response({"items": items, "next_page_token": after})
+    return list_response(items, after)
 
 
 @router.get("/deployments/{model}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 
 from control_plane.api.parts import AppParts, Running
 from control_plane.domain.errors import FieldInvalid, Rejected, Transient
+from control_plane.domain.events import Event, EventKind
 from control_plane.failpoints import failpoint
 from control_plane.services.access import Actor, Role
 from control_plane.services.commit import Commit
@@ -55,6 +56,23 @@ def json_response(
 def etag(number: int) -> dict[str, str]:
     """The header that names this state of a resource."""
     return {"ETag": f'"{number}"'}
+
+
+def shown(body: Any, number: int, place: str = "") -> Answer:
+    """Return a resource in this state of it; a new one has its place."""
+    if not place:
+        return Answer(200, body, etag(number))
+    return Answer(201, body, etag(number) | {"Location": f"/api/v1/{place}"})
+
+
+def gone(_: object) -> Answer:
+    """Return that there is nothing to show any more."""
+    return Answer(204)
+
+
+def list_response(items: Iterable[Any], after: str = "") -> Response:
+    """Return a part of a list, and the token of what comes after it."""
+    return json_response({"items": list(items), "next_page_token": after})
 
 
 class _Rehearsed(Exception):
@@ -119,6 +137,31 @@ class Write:
             would = present(outcomes[0])
             return Answer(200, {"changed": False, "dry_run": True, "would": would.body})
         return Answer(200, {"changed": False, "dry_run": True})
+
+    async def respond(
+        self,
+        use_case: Callable[[Commit[T]], Awaitable[T]],
+        present: Callable[[T], Answer],
+        nudge: str = "",
+    ) -> Response:
+        """Carry out or rehearse a use case, have a fleet looked at, and return the answer."""
+        answer = await self.rehearse(use_case, present)
+        if nudge:
+            self.running.parts.reconciler.nudge(nudge)
+        return answer.response()
+
+    def matched(
+        self, use_case: Callable[..., Awaitable[T]], kind: EventKind, *what: Any
+    ) -> Callable[[Commit[T]], Awaitable[T]]:
+        """Return a use case on what this request is about, if that is as its `If-Match` says."""
+        event = self.event(kind)
+        return lambda commit: use_case(
+            self.db, *what, expected_rv=self.if_match, event=event, commit=commit
+        )
+
+    def event(self, kind: EventKind, reason: str = "") -> Event:
+        """Return the record of what this request does."""
+        return Event(kind, self.now, self.actor.name, reason=reason)
 
     async def _recall(self) -> Answer | None:
         if not self.key or self.dry_run:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import HTMLResponse
 from pydantic import AwareDatetime
 
-from control_plane.api.deps import DbDep, RunningDep, ViewerDep, json_response
+from control_plane.api.deps import DbDep, RunningDep, ViewerDep, json_response, list_response
 from control_plane.api.evidence_page import evidence_page
 from control_plane.api.parts import Running
 from control_plane.api.schemas import FleetPath, LabelPath, ModelPath, RolloutPath
@@ -57,4 +57,4 @@ async def get_label_history(
 ) -> Response:
     """List which versions answered a label, where, when, and who moved it; or only at a time."""
     items = await timeline.answered(db, (fleet, model, label), at)
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(items)

@@ -7,16 +7,17 @@ from fastapi.responses import PlainTextResponse
 
 from control_plane.api.deps import (
     AdminWriteDep,
-    Answer,
     DbDep,
     PageDep,
     ViewerDep,
     WriteDep,
-    etag,
+    gone,
     json_response,
+    list_response,
+    shown,
 )
 from control_plane.api.schemas import FleetChange, FleetCreate, FleetPath, ServerPath
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.domain.fleet import Fleet
 from control_plane.services import configs, fleets, views
 
@@ -28,64 +29,44 @@ AcceptDep = Annotated[str, Header(alias="Accept")]
 async def create_fleet(body: FleetCreate, write: WriteDep) -> Response:
     """Create a fleet."""
     fleet = Fleet(created_at=write.now, **body.model_dump())
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: fleets.create_fleet(write.db, fleet, actor=write.actor.name, commit=commit),
-        lambda made: Answer(
-            201, fleet_json(made), etag(made.rv) | {"Location": f"/api/v1/fleets/{made.name}"}
-        ),
+        lambda made: shown(fleet_json(made), made.rv, f"fleets/{made.name}"),
     )
-    return answer.response()
 
 
 @router.get("/fleets")
 async def list_fleets(db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List fleets."""
     found = await fleets.listed(db, page)
-    return json_response(
-        {"items": [fleet_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(fleet_json, found.items), found.next)
 
 
 @router.get("/fleets/{fleet}")
 async def get_fleet(name: FleetPath, db: DbDep, _: ViewerDep) -> Response:
     """Show a fleet."""
     fleet = await fleets.fleet(db, name)
-    return json_response(fleet_json(fleet), headers=etag(fleet.rv))
+    return shown(fleet_json(fleet), fleet.rv).response()
 
 
 @router.patch("/fleets/{fleet}")
 async def change_fleet(name: FleetPath, body: FleetChange, write: WriteDep) -> Response:
     """Change a fleet's settings."""
     changes = body.model_dump(exclude_none=True)
-    answer = await write.rehearse(
-        lambda commit: fleets.change_fleet(
-            write.db,
-            name,
-            changes,
-            expected_rv=write.if_match,
-            event=Event(EventKind.FLEET_CHANGED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda saved: Answer(200, fleet_json(saved), etag(saved.rv)),
+    return await write.respond(
+        write.matched(fleets.change_fleet, EventKind.FLEET_CHANGED, name, changes),
+        lambda saved: shown(fleet_json(saved), saved.rv),
+        nudge=name,
     )
-    write.running.parts.reconciler.nudge(name)
-    return answer.response()
 
 
 @router.delete("/fleets/{fleet}", status_code=204)
 async def delete_fleet(name: FleetPath, write: AdminWriteDep) -> Response:
     """Delete a fleet without servers and deployments."""
-    answer = await write.rehearse(
-        lambda commit: fleets.delete_fleet(
-            write.db,
-            name,
-            expected_rv=write.if_match,
-            event=Event(EventKind.FLEET_DELETED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda _: Answer(204),
+    return await write.respond(
+        write.matched(fleets.delete_fleet, EventKind.FLEET_DELETED, name),
+        gone,
     )
-    return answer.response()
 
 
 @router.get("/fleets/{fleet}/status")

@@ -39,7 +39,6 @@ async def resume_hold(
         items = [hold_json(one) for one in found]
         return Answer(200, {"changed": bool(found), "resumed": items})
 
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: holds.resume(write.db, where, asked.version, by, commit), resumed
     )
-    return answer.response()

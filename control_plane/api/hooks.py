@@ -11,6 +11,7 @@ from control_plane.api.deps import (
     DbDep,
     ViewerDep,
     json_response,
+    list_response,
 )
 from control_plane.api.schemas import Body, Finite, Name, Short
 from control_plane.api.schemas import Query as QueryText
@@ -74,13 +75,12 @@ async def create_hook(body: HookCreate, write: AdminWriteDep) -> Response:
     def made(saved: Saved) -> Answer:
         return Answer(201, hook_json(saved), {"Location": f"/api/v1/hooks/{saved.hook.name}"})
 
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: hooks.create(
             write.db, hook, actor=write.actor.name, now=write.now, commit=commit
         ),
         made,
     )
-    return answer.response()
 
 
 @router.get("")
@@ -88,8 +88,7 @@ async def list_hooks(
     db: DbDep, _: ViewerDep, fleet: Annotated[QueryText, Query()] = ""
 ) -> Response:
     """List hooks by name."""
-    items = [hook_json(one) for one in await hooks.listed(db, fleet)]
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(map(hook_json, await hooks.listed(db, fleet)))
 
 
 @router.get("/{name}")
@@ -101,17 +100,15 @@ async def get_hook(name: HookPath, db: DbDep, _: ViewerDep) -> Response:
 @router.delete("/{name}", status_code=200)
 async def delete_hook(name: HookPath, write: AdminWriteDep) -> Response:
     """Delete a hook; what waits for it goes on without it."""
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: hooks.delete(
             write.db, name, actor=write.actor.name, now=write.now, commit=commit
         ),
         lambda saved: Answer(200, hook_json(saved)),
     )
-    return answer.response()
 
 
 @router.get("/{name}/runs")
 async def list_runs(name: HookPath, db: DbDep, _: ViewerDep) -> Response:
     """List the newest runs of a hook, of deleted ones too."""
-    items = [run_json(one) for one in await hooks.runs_by(db, name)]
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(map(run_json, await hooks.runs_by(db, name)))

@@ -11,8 +11,10 @@ from control_plane.api.deps import (
     PageDep,
     ViewerDep,
     WriteDep,
-    etag,
+    gone,
     json_response,
+    list_response,
+    shown,
 )
 from control_plane.api.schemas import (
     ModelChange,
@@ -25,7 +27,7 @@ from control_plane.api.schemas import (
 )
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.catalog import Model, Version
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.services import catalog, policies
 
 router = APIRouter(tags=["models"])
@@ -43,13 +45,10 @@ async def create_model(body: ModelCreate, write: WriteDep) -> Response:
         owner=body.owner,
         tags=body.tags,
     )
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: catalog.create_model(write.db, model, force=body.force, commit=commit),
-        lambda made: Answer(
-            201, model_json(made), etag(made.rv) | {"Location": f"/api/v1/models/{made.name}"}
-        ),
+        lambda made: shown(model_json(made), made.rv, f"models/{made.name}"),
     )
-    return answer.response()
 
 
 @router.get("/models")
@@ -58,50 +57,33 @@ async def list_models(
 ) -> Response:
     """List models whose name or description holds `q`."""
     found = await catalog.models(db, q, page)
-    return json_response(
-        {"items": [model_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(model_json, found.items), found.next)
 
 
 @router.get("/models/{model}")
 async def get_model(name: ModelPath, db: DbDep, _: ViewerDep) -> Response:
     """Show a model."""
     model = await catalog.model(db, name)
-    return json_response(model_json(model), headers=etag(model.rv))
+    return shown(model_json(model), model.rv).response()
 
 
 @router.patch("/models/{model}")
 async def change_model(name: ModelPath, body: ModelChange, write: WriteDep) -> Response:
     """Change words about a model."""
     changes = body.model_dump(exclude_none=True)
-    answer = await write.rehearse(
-        lambda commit: catalog.change_model(
-            write.db,
-            name,
-            changes,
-            expected_rv=write.if_match,
-            event=Event(EventKind.MODEL_CHANGED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda saved: Answer(200, model_json(saved), etag(saved.rv)),
+    return await write.respond(
+        write.matched(catalog.change_model, EventKind.MODEL_CHANGED, name, changes),
+        lambda saved: shown(model_json(saved), saved.rv),
     )
-    return answer.response()
 
 
 @router.delete("/models/{model}", status_code=204)
 async def delete_model(name: ModelPath, write: AdminWriteDep) -> Response:
     """Delete a model that no fleet serves, and its versions."""
-    answer = await write.rehearse(
-        lambda commit: catalog.delete_model(
-            write.db,
-            name,
-            expected_rv=write.if_match,
-            event=Event(EventKind.MODEL_DELETED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda _: Answer(204),
+    return await write.respond(
+        write.matched(catalog.delete_model, EventKind.MODEL_DELETED, name),
+        gone,
     )
-    return answer.response()
 
 
 @router.post("/models/{model}/versions:scan")
@@ -142,28 +124,25 @@ async def register_version(name: ModelPath, body: VersionCreate, write: WriteDep
         metrics=body.metrics,
         source=body.source,
     )
-    place = f"/api/v1/models/{name}/versions/{body.version}"
-    answer = await write.rehearse(
+    place = f"models/{name}/versions/{body.version}"
+    return await write.respond(
         lambda commit: catalog.register(write.db, version, force=body.force, commit=commit),
-        lambda made: Answer(201, version_json(made), etag(made.rv) | {"Location": place}),
+        lambda made: shown(version_json(made), made.rv, place),
     )
-    return answer.response()
 
 
 @router.get("/models/{model}/versions")
 async def list_versions(name: ModelPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List a model's versions, the highest first."""
     found = await catalog.versions(db, name, page)
-    return json_response(
-        {"items": [version_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(version_json, found.items), found.next)
 
 
 @router.get("/models/{model}/versions/{version}")
 async def get_version(name: ModelPath, number: VersionPath, db: DbDep, _: ViewerDep) -> Response:
     """Show a version."""
     version = await catalog.version(db, name, number)
-    return json_response(version_json(version), headers=etag(version.rv))
+    return shown(version_json(version), version.rv).response()
 
 
 @router.patch("/models/{model}/versions/{version}")
@@ -172,34 +151,19 @@ async def change_version(
 ) -> Response:
     """Change words about a version."""
     changes = body.model_dump(exclude_none=True)
-    answer = await write.rehearse(
-        lambda commit: catalog.change_version(
-            write.db,
-            (name, number),
-            changes,
-            expected_rv=write.if_match,
-            event=Event(EventKind.VERSION_CHANGED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda saved: Answer(200, version_json(saved), etag(saved.rv)),
+    return await write.respond(
+        write.matched(catalog.change_version, EventKind.VERSION_CHANGED, (name, number), changes),
+        lambda saved: shown(version_json(saved), saved.rv),
     )
-    return answer.response()
 
 
 @router.delete("/models/{model}/versions/{version}", status_code=204)
 async def delete_version(name: ModelPath, number: VersionPath, write: AdminWriteDep) -> Response:
     """Forget a version that nothing serves; its files stay."""
-    answer = await write.rehearse(
-        lambda commit: catalog.delete_version(
-            write.db,
-            (name, number),
-            expected_rv=write.if_match,
-            event=Event(EventKind.VERSION_DELETED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda _: Answer(204),
+    return await write.respond(
+        write.matched(catalog.delete_version, EventKind.VERSION_DELETED, (name, number)),
+        gone,
     )
-    return answer.response()
 
 
 @router.get("/models/{model}/versions/{version}/signatures")

@@ -11,7 +11,9 @@ from control_plane.api.deps import (
     PageDep,
     ViewerDep,
     WriteDep,
+    gone,
     json_response,
+    list_response,
 )
 from control_plane.api.schemas import ModelPath
 from control_plane.domain.request_set import SET_NAME_PATTERN
@@ -42,7 +44,7 @@ async def add_request_set(
     model: ModelPath, name: SetPath, content: ContentDep, write: WriteDep
 ) -> Response:
     """Upload recorded requests: a TFRecord file of PredictionLog, or JSON, one request per line."""
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: request_sets.add(
             write.db, (model, name), content, actor=write.actor.name, now=write.now, commit=commit
         ),
@@ -52,16 +54,13 @@ async def add_request_set(
             {"Location": f"/api/v1/models/{made.model}/request-sets/{made.name}"},
         ),
     )
-    return answer.response()
 
 
 @router.get("")
 async def list_request_sets(model: ModelPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List a model's request sets by name."""
     found = await request_sets.listed(db, model, page)
-    return json_response(
-        {"items": [request_set_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(request_set_json, found.items), found.next)
 
 
 @router.get("/{name}")
@@ -73,10 +72,9 @@ async def get_request_set(model: ModelPath, name: SetPath, db: DbDep, _: ViewerD
 @router.delete("/{name}", status_code=204)
 async def delete_request_set(model: ModelPath, name: SetPath, write: AdminWriteDep) -> Response:
     """Delete a request set; a gate that names it fails from then on."""
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: request_sets.delete(
             write.db, (model, name), actor=write.actor.name, now=write.now, commit=commit
         ),
-        lambda _: Answer(204),
+        gone,
     )
-    return answer.response()

@@ -14,6 +14,7 @@ from control_plane.api.deps import (
     WriteDep,
     etag,
     json_response,
+    list_response,
 )
 from control_plane.api.outcomes import call_of, carried_out, held
 from control_plane.api.schemas import (
@@ -46,9 +47,7 @@ async def list_rollouts(
 ) -> Response:
     """List rollouts, the newest first."""
     found = await rollouts.listed(db, page, fleet=fleet, model=model, phase=phase or "")
-    return json_response(
-        {"items": [rollout_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(rollout_json, found.items), found.next)
 
 
 @router.get("/rollouts/{id}")
@@ -86,9 +85,7 @@ async def steer_rollout(
 async def list_revisions(fleet: FleetPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List a fleet's revisions, the newest first."""
     found = await timeline.revisions(db, fleet, page)
-    return json_response(
-        {"items": [revision_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(revision_json, found.items), found.next)
 
 
 @router.get("/fleets/{fleet}/deployments/{model}/revisions")
@@ -97,9 +94,7 @@ async def list_deployment_revisions(
 ) -> Response:
     """List the revisions that changed a deployment, the newest first."""
     found = await timeline.revisions(db, fleet, page, model)
-    return json_response(
-        {"items": [revision_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(revision_json, found.items), found.next)
 
 
 @router.get("/fleets/{fleet}/revisions/{number}")

@@ -11,10 +11,13 @@ from control_plane.api.deps import (
     Write,
     WriteDep,
     etag,
+    gone,
     json_response,
+    list_response,
+    shown,
 )
 from control_plane.api.schemas import FleetPath, Remark, ServerChange, ServerCreate, ServerPath
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.domain.fleet import Server, ServerFlags
 from control_plane.services import fleets, views
 
@@ -32,21 +35,20 @@ async def add_server(fleet: FleetPath, body: ServerCreate, write: WriteDep) -> R
         memory_bytes=body.memory_bytes,
         flags=ServerFlags(**body.flags.model_dump()),
     )
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: fleets.add_server(
             write.db, fleet, request, actor=write.actor.name, now=write.now, commit=commit
         ),
         lambda made: _shown(201, made),
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 @router.get("")
 async def list_servers(fleet: FleetPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List a fleet's servers and how they are."""
     items, after = await views.servers(db, fleet, page)
-    return json_response({"items": items, "next_page_token": after})
+    return list_response(items, after)
 
 
 @router.get("/{server}")
@@ -69,19 +71,11 @@ async def change_server(
         changes["flags"] = body.flags.model_dump(exclude_unset=True)
     if body.take_over:
         changes["taken_over"] = True
-    answer = await write.rehearse(
-        lambda commit: fleets.change_server(
-            write.db,
-            (fleet, name),
-            changes,
-            expected_rv=write.if_match,
-            event=Event(EventKind.SERVER_CHANGED, write.now, write.actor.name),
-            commit=commit,
-        ),
+    return await write.respond(
+        write.matched(fleets.change_server, EventKind.SERVER_CHANGED, (fleet, name), changes),
         lambda saved: _shown(200, saved),
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 @router.post("/{server}:drain")
@@ -103,37 +97,29 @@ async def undrain_server(
 @router.delete("/{server}", status_code=204)
 async def remove_server(fleet: FleetPath, name: ServerPath, write: AdminWriteDep) -> Response:
     """Forget a server; the process itself is left as it is."""
-    answer = await write.rehearse(
-        lambda commit: fleets.remove_server(
-            write.db,
-            (fleet, name),
-            expected_rv=write.if_match,
-            event=Event(EventKind.SERVER_REMOVED, write.now, write.actor.name),
-            commit=commit,
-        ),
-        lambda _: Answer(204),
+    return await write.respond(
+        write.matched(fleets.remove_server, EventKind.SERVER_REMOVED, (fleet, name)),
+        gone,
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 async def _drained(
     kind: EventKind, key: tuple[str, str], write: Write, body: Remark | None
 ) -> Response:
-    event = Event(kind, write.now, write.actor.name, reason=body.reason if body else "")
+    event = write.event(kind, body.reason if body else "")
 
-    def shown(saved: tuple[Server, bool]) -> Answer:
+    def drained(saved: tuple[Server, bool]) -> Answer:
         server, changed = saved
-        return Answer(200, {**views.server_json(server), "changed": changed}, etag(server.rv))
+        return shown({**views.server_json(server), "changed": changed}, server.rv)
 
-    answer = await write.rehearse(
-        lambda commit: fleets.drain_server(write.db, key, event=event, commit=commit), shown
+    return await write.respond(
+        lambda commit: fleets.drain_server(write.db, key, event=event, commit=commit),
+        drained,
+        nudge=key[0],
     )
-    write.running.parts.reconciler.nudge(key[0])
-    return answer.response()
 
 
 def _shown(status: int, server: Server) -> Answer:
-    place = f"/api/v1/fleets/{server.fleet}/servers/{server.name}"
-    headers = etag(server.rv) | ({"Location": place} if status == 201 else {})
-    return Answer(status, views.server_json(server), headers)
+    place = f"fleets/{server.fleet}/servers/{server.name}" if status == 201 else ""
+    return shown(views.server_json(server), server.rv, place)

@@ -11,12 +11,13 @@ from control_plane.api.deps import (
     DbDep,
     ViewerDep,
     Write,
-    etag,
-    json_response,
+    gone,
+    list_response,
+    shown,
 )
 from control_plane.api.schemas import Body, Finite, Flags, FleetPath, MemoryBytes, Name
 from control_plane.domain.catalog import NAME_PATTERN
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.source import GRACE_S, Family, Report, Source, SourceKind
 from control_plane.services import sources
@@ -76,25 +77,24 @@ async def create_source(fleet: FleetPath, body: SourceCreate, write: AdminWriteD
     source = Source(
         fleet=fleet, created_at=write.now, created_by=write.actor.name, flags=flags, **given
     )
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: sources.create(
             write.db,
             source,
             _find(write, force=body.force),
-            event=Event(EventKind.SOURCE_CREATED, write.now, write.actor.name),
+            event=write.event(EventKind.SOURCE_CREATED),
             commit=commit,
         ),
         lambda made: _shown(201, (made, Report())),
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 @router.get("")
 async def list_sources(fleet: FleetPath, db: DbDep, _: ViewerDep) -> Response:
     """List the sources of a fleet, and what each brought."""
     items = [source_json(*one) for one in await sources.listed(db, fleet)]
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(items)
 
 
 @router.get("/{source}")
@@ -108,8 +108,8 @@ async def change_source(
     fleet: FleetPath, name: SourcePath, body: SourceChange, write: AdminWriteDep
 ) -> Response:
     """Change a source; servers that it found before keep what it gave them."""
-    event = Event(EventKind.SOURCE_CHANGED, write.now, write.actor.name)
-    answer = await write.rehearse(
+    event = write.event(EventKind.SOURCE_CHANGED)
+    return await write.respond(
         lambda commit: sources.change(
             write.db,
             (fleet, name),
@@ -119,9 +119,8 @@ async def change_source(
             commit=commit,
         ),
         lambda saved: _shown(200, saved),
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 @router.delete("/{source}", status_code=204)
@@ -129,8 +128,8 @@ async def delete_source(
     fleet: FleetPath, name: SourcePath, write: AdminWriteDep, with_servers: bool = False
 ) -> Response:
     """Delete a source; its servers stay as if registered by hand, or go along."""
-    event = Event(EventKind.SOURCE_DELETED, write.now, write.actor.name)
-    answer = await write.rehearse(
+    event = write.event(EventKind.SOURCE_DELETED)
+    return await write.respond(
         lambda commit: sources.delete(
             write.db,
             (fleet, name),
@@ -138,10 +137,9 @@ async def delete_source(
             event=(event, write.if_match),
             commit=commit,
         ),
-        lambda _: Answer(204),
+        gone,
+        nudge=fleet,
     )
-    write.running.parts.reconciler.nudge(fleet)
-    return answer.response()
 
 
 def _find(write: Write, *, force: bool) -> Find | None:
@@ -150,6 +148,5 @@ def _find(write: Write, *, force: bool) -> Find | None:
 
 def _shown(status: int, found: tuple[Source, Report]) -> Answer:
     source = found[0]
-    place = f"/api/v1/fleets/{source.fleet}/sources/{source.name}"
-    headers = etag(source.rv) | ({"Location": place} if status == 201 else {})
-    return Answer(status, source_json(*found), headers)
+    place = f"fleets/{source.fleet}/sources/{source.name}" if status == 201 else ""
+    return shown(source_json(*found), source.rv, place)

@@ -2,9 +2,20 @@
 
 from fastapi import APIRouter, Response
 
-from control_plane.api.deps import Answer, DbDep, PageDep, ViewerDep, WriteDep, etag, json_response
+from control_plane.api.deps import (
+    Answer,
+    DbDep,
+    PageDep,
+    ViewerDep,
+    WriteDep,
+    etag,
+    gone,
+    json_response,
+    list_response,
+    shown,
+)
 from control_plane.api.schemas import StrategyNumber, StrategyPath, StrategyPut
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.domain.strategy import Named
 from control_plane.domain.strategy_document import parse
 from control_plane.services import strategies
@@ -16,15 +27,14 @@ router = APIRouter(prefix="/strategies", tags=["strategies"])
 @router.get("")
 async def list_strategies(db: DbDep, _: ViewerDep) -> Response:
     """List strategies as they are now, the built-in ones too."""
-    items = [strategy_json(one) for one in await strategies.listed(db)]
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(map(strategy_json, await strategies.listed(db)))
 
 
 @router.get("/{strategy}")
 async def get_strategy(name: StrategyPath, db: DbDep, _: ViewerDep) -> Response:
     """Show a strategy."""
     named = await strategies.show(db, name)
-    return json_response(strategy_json(named), headers=etag(named.number))
+    return shown(strategy_json(named), named.number).response()
 
 
 @router.put("/{strategy}")
@@ -36,43 +46,39 @@ async def put_strategy(name: StrategyPath, body: StrategyPut, write: WriteDep) -
         place = {"Location": f"/api/v1/strategies/{named.name}"}
         return Answer(200, strategy_json(named), etag(named.number) | place)
 
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: strategies.put(
             write.db,
             name,
             strategy,
-            event=Event(EventKind.STRATEGY_CHANGED, write.now, write.actor.name),
+            event=write.event(EventKind.STRATEGY_CHANGED),
             expected=write.if_match,
             commit=commit,
         ),
         made,
     )
-    return answer.response()
 
 
 @router.delete("/{strategy}", status_code=204)
 async def delete_strategy(name: StrategyPath, write: WriteDep) -> Response:
     """Delete a strategy; its edits stay readable, and so do the rollouts that followed it."""
-    answer = await write.rehearse(
+    return await write.respond(
         lambda commit: strategies.delete(
             write.db,
             name,
-            event=Event(EventKind.STRATEGY_DELETED, write.now, write.actor.name),
+            event=write.event(EventKind.STRATEGY_DELETED),
             expected=write.if_match,
             commit=commit,
         ),
-        lambda _: Answer(204),
+        gone,
     )
-    return answer.response()
 
 
 @router.get("/{strategy}/versions")
 async def list_edits(name: StrategyPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
     """List the edits of a strategy, the newest first."""
     found = await strategies.edits(db, name, page)
-    return json_response(
-        {"items": [strategy_json(one) for one in found.items], "next_page_token": found.next}
-    )
+    return list_response(map(strategy_json, found.items), found.next)
 
 
 @router.get("/{strategy}/versions/{number}")

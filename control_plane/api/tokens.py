@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from control_plane.api.deps import AdminDep, AdminWriteDep, Answer, DbDep, json_response
+from control_plane.api.deps import AdminDep, AdminWriteDep, Answer, DbDep, list_response
 from control_plane.api.schemas import TokenCreate, TokenPath
 from control_plane.services import access
 from control_plane.services.commit import Commit
@@ -39,8 +39,7 @@ async def create_token(body: TokenCreate, write: AdminWriteDep) -> Response:
 @router.get("")
 async def list_tokens(db: DbDep, _: AdminDep) -> Response:
     """List every token; their secrets are not known."""
-    items = [token_json(one) for one in await access.listed(db)]
-    return json_response({"items": items, "next_page_token": ""})
+    return list_response(map(token_json, await access.listed(db)))
 
 
 @router.delete("/{name}", status_code=200)

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from control_plane.domain.calendar import FREEZE, glass_broken, in_the_way, open_window
 from control_plane.domain.errors import Frozen, GateBlocked
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import EventKind
 from control_plane.domain.freeze import Window, told
 from control_plane.domain.revision import Kind
 from control_plane.domain.rollout import Rollout, Step
 from control_plane.domain.strategy import GateSpec, Strategy
 from control_plane.services import changes
 from control_plane.services.changes import Call, Change, Ground, Outcome, Started
-from control_plane.services.transitions import only
+from control_plane.services.transitions import rollout_event
 from control_plane.store import journal
 from control_plane.store.database import Session
 
@@ -80,17 +80,8 @@ def frozen(window: Window) -> Frozen:
 
 async def say_broken(s: Session, rollout: Rollout, gates: Iterable[str], call: Call) -> None:
     """Write down who broke the glass of which gates, and why."""
-    event = Event(
-        kind=EventKind.ROLLOUT_GLASS_BROKEN,
-        at=call.now,
-        actor=call.actor,
-        fleet=rollout.fleet,
-        model=only(rollout.models),
-        rollout=rollout.id,
-        revision=rollout.to_revision,
-        reason=call.break_glass,
-        data={"gates": list(gates)},
-    )
+    by = replace(call.writer, reason=call.break_glass)
+    event = rollout_event(EventKind.ROLLOUT_GLASS_BROKEN, rollout, by, {"gates": list(gates)})
     await journal.append(s, event)
 
 

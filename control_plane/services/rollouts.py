@@ -30,7 +30,7 @@ from control_plane.services.changes import (
 )
 from control_plane.services.commit import Commit, nothing_more
 from control_plane.services.strategies import find_edit
-from control_plane.services.transitions import around, only, record
+from control_plane.services.transitions import around, record, rollout_event
 from control_plane.store import journal, rollouts
 from control_plane.store.database import Database, Page, Paged, Session
 
@@ -172,16 +172,7 @@ async def _changed(s: Session, rollout: Rollout, verb: Verb, call: Call) -> Roll
 
 
 def _event(kind: EventKind, rollout: Rollout, verb: Verb, call: Call) -> Event:
-    return Event(
-        kind=kind,
-        at=call.now,
-        actor=call.actor,
-        fleet=rollout.fleet,
-        model=only(rollout.models),
-        rollout=rollout.id,
-        reason=call.reason,
-        data={"verb": str(verb)},
-    )
+    return rollout_event(kind, rollout, call.writer, {"verb": str(verb)})
 
 
 async def _again(s: Session, ground: Ground, rollout: Rollout, call: Call) -> Rollout:

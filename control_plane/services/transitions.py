@@ -135,6 +135,23 @@ def revision_event(made: Revision, rollout: str) -> Event:
     )
 
 
+def rollout_event(
+    kind: EventKind, rollout: Rollout, by: Writer, data: Mapping[str, object]
+) -> Event:
+    """Return the record of what somebody did to a rollout."""
+    return Event(
+        kind=kind,
+        at=by.now,
+        actor=by.actor,
+        fleet=rollout.fleet,
+        model=only(rollout.models),
+        rollout=rollout.id,
+        revision=rollout.to_revision,
+        reason=by.reason,
+        data=data,
+    )
+
+
 def only(models: Iterable[str]) -> str:
     """Return the one model that it is about; "" when there are several."""
     names = tuple(models)

@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, bindparam, delete, or_, select
 from control_plane.domain.catalog import Model, Version
 from control_plane.domain.errors import AlreadyExists
 from control_plane.store import rows
-from control_plane.store.database import Page, Paged, Session, cursor, key_of
+from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import DeletedVersionRow, ModelRow, VersionRow
 
 _THESE: BindParameter[Any] = bindparam("models", expanding=True)
@@ -48,8 +48,7 @@ async def models(s: Session, q: str = "", page: Page = Page()) -> Paged[Model]: 
     if key := key_of(page.after, str):
         statement = statement.where(ModelRow.name > key[0])
     found = [Model(**one) for one in await rows.all_of(s, statement)]
-    items = tuple(found[: page.size])
-    return Paged(items, cursor(items[-1].name) if len(found) > page.size else "")
+    return page.of(found, lambda one: (one.name,))
 
 
 async def model_names(s: Session) -> tuple[str, ...]:
@@ -111,8 +110,7 @@ async def versions(s: Session, model: str, page: Page = Page()) -> Paged[Version
         statement = statement.where(VersionRow.number < key[0])
     statement = statement.order_by(VersionRow.number.desc()).limit(page.size + 1)
     found = [_version(one) for one in await rows.all_of(s, statement)]
-    items = tuple(found[: page.size])
-    return Paged(items, cursor(items[-1].number) if len(found) > page.size else "")
+    return page.of(found, lambda one: (one.number,))
 
 
 async def all_versions(s: Session, model: str) -> tuple[Version, ...]:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,11 @@ class Page:
 
     size: int = 100
     after: str = ""
+
+    def of(self, found: Sequence[T], key: Callable[[T], tuple[Any, ...]]) -> "Paged[T]":
+        """Return the part itself; one more than asked for was looked for, to see if there is."""
+        items = tuple(found[: self.size])
+        return Paged(items, cursor(*key(items[-1])) if len(found) > self.size else "")
 
 
 @dataclass(frozen=True, slots=True)

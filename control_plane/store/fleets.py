@@ -10,7 +10,7 @@ from sqlalchemy import and_, case, delete, or_, select, update
 from control_plane.domain.errors import AlreadyExists, NotFound, StillInUse
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
 from control_plane.store import leases, rows
-from control_plane.store.database import Page, Paged, Session, cursor, key_of
+from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
 
 _LOCKED = rows.by_key(FleetRow, ("name",)).with_for_update()
@@ -53,8 +53,7 @@ async def fleets(s: Session, page: Page = Page()) -> Paged[Fleet]:  # noqa: B008
     if key := key_of(page.after, str):
         statement = statement.where(FleetRow.name > key[0])
     found = [Fleet(**one) for one in await rows.all_of(s, statement)]
-    items = tuple(found[: page.size])
-    return Paged(items, cursor(items[-1].name) if len(found) > page.size else "")
+    return page.of(found, lambda one: (one.name,))
 
 
 async def all_fleets(s: Session) -> tuple[Fleet, ...]:

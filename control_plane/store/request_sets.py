@@ -8,7 +8,7 @@ from sqlalchemy import Select, delete, select
 from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.domain.request_set import Form, RequestSet
 from control_plane.store import rows
-from control_plane.store.database import Page, Paged, Session, cursor, key_of
+from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.request_set_tables import RequestSetRow
 
 
@@ -44,8 +44,7 @@ async def request_sets(s: Session, model: str, page: Page = Page()) -> Paged[Req
     if key := key_of(page.after, str):
         statement = statement.where(table.c.name > key[0])
     found = await rows.all_of(s, statement.order_by(table.c.name).limit(page.size + 1))
-    items = tuple(_request_set(one) for one in found[: page.size])
-    return Paged(items, cursor(items[-1].name) if len(found) > page.size else "")
+    return page.of([_request_set(one) for one in found], lambda one: (one.name,))
 
 
 async def newest(s: Session, model: str) -> RequestSet | None:

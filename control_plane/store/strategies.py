@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from control_plane.domain.strategy import Named, to_json
 from control_plane.domain.strategy_document import parse
 from control_plane.store import rows
-from control_plane.store.database import Page, Paged, Session, cursor, key_of
+from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import ModelRow, StrategyRow
 
 
@@ -36,8 +36,7 @@ async def edits(s: Session, name: str, page: Page = Page()) -> Paged[Named]:  # 
         statement = statement.where(StrategyRow.number < key[0])
     statement = statement.order_by(StrategyRow.number.desc()).limit(page.size + 1)
     found = [_named(one) for one in await rows.all_of(s, statement)]
-    items = tuple(found[: page.size])
-    return Paged(items, cursor(items[-1].number) if len(found) > page.size else "")
+    return page.of(found, lambda one: (one.number,))
 
 
 async def all_newest(s: Session) -> tuple[Named, ...]:
