@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-END_S: Final = 6.0  # a worker that is told to end takes five at most
+END_S: Final = 5.0  # a worker that is told to end is gone by then
 SHORT_S: Final = 1.0  # who lives no longer than this is not started again at once
 _PR_SET_PDEATHSIG: Final = 1
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -79,7 +79,7 @@ def _end(alive: dict[int, float]) -> None:
                 os.kill(pid, signal.SIGKILL)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0 if codes <= {0} else 1)
+    os._exit(0 if codes <= {0, -signal.SIGTERM} else 1)  # a fresh one knows no better way
 
 
 def _ended() -> Iterator[tuple[int, int]]:

@@ -47,12 +47,3 @@ def test_workers_share_a_port_are_replaced_and_end_together(replica: Replica) ->
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", replica.port))
-
-
-def test_workers_end_when_their_parent_is_killed(replica: Replica) -> None:
-    replica.start("--workers", "2")
-    eventually(replica.checks, lambda seen: "replicas: 2" in seen.get("leases", ""))
-    workers = workers_of(replica)
-    assert len(workers) == 2
-    replica.signal(signal.SIGKILL)
-    eventually(lambda: [one for one in workers if psutil.pid_exists(one)], lambda left: not left)
