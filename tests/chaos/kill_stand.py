@@ -151,9 +151,8 @@ class Stand:
 
     def set_up(self) -> None:
         """Version 1 of each model is served, 2 is loaded beside it."""
-        self.pen.write(
-            "runner", "run", servers={one.name: f"server:{one.port}" for one in self.servers}
-        )
+        names = {one.name: f"server:{one.port}" for one in self.servers}
+        self.pen.write("runner", "run", servers=names, flagged=[])
         self.control.start()
         flags = {"file_system_poll_wait_seconds": POLL_S, "max_num_load_retries": 0}
         for one in self.servers:

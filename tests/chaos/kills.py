@@ -107,9 +107,10 @@ def suffered(stand: Stand, kills: Sequence[Kill], told: Callable[[str], None]) -
 
 
 @contextmanager
-def databases(store: str) -> Iterator[Callable[[Path], AbstractContextManager[str]]]:
-    """What makes a database for a folder."""
+def databases(store: str, folder: Path) -> Iterator[Callable[[Path], AbstractContextManager[str]]]:
+    """What makes a database for a stand's own folder."""
     if store == "sqlite":
+        sqlite_url(folder)  # migrations are no work for several threads; the others are copies
         yield lambda home: nullcontext(sqlite_url(home))
         return
     with postgres_server() as postgres:
@@ -125,15 +126,18 @@ def measured(
 ) -> Result:
     """Go through each group of kills on a stand of its own, some side by side."""
     result = Result()
-    with databases(store) as database, ThreadPoolExecutor(jobs) as threads:
+    with databases(store, folder) as database, ThreadPoolExecutor(jobs) as threads:
 
         def one(number: int, kills: Sequence[Kill]) -> Result:
             home = folder / f"{store}-{number}"
             home.mkdir()
-            with database(home) as url, standing(zygote, home, url) as stand:
-                found = suffered(stand, kills, told)
+            try:
+                with database(home) as url, standing(zygote, home, url) as stand:
+                    found = suffered(stand, kills, told)
+            except AssertionError as error:
+                found = Result(wrong=[f"{kills[0].name}: {error}"])
             if found.wrong:
-                told(f"the logs are in {home}: {found.wrong}")
+                told(f"{'; '.join(found.wrong)}; the logs are in {home}")
             else:
                 shutil.rmtree(home)
             return found
