@@ -2,13 +2,14 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SCALE ?= 1
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -47,6 +48,17 @@ unit: venv ## the domain's tests alone
 browser-deps:
 	@command -v chromium >/dev/null || ! ls tests/browser/test_*.py >/dev/null 2>&1 \
 	  || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }
+
+chaos-slice: venv ## a fleet under fire: two seeds on each database, at most 5 minutes
+	@for store in sqlite postgres; do for seed in 1 2; do \
+	  $(BIN)/python -m tests.chaos --store $$store --seed $$seed --seconds 40 || exit 1; done; done
+
+chaos: venv ## the same for longer, server faults and leader kills; SCALE=10 for ten times as much
+	@for store in sqlite postgres; do for seed in $$(seq 11 $$((10 + 5 * $(SCALE)))); do \
+	  $(BIN)/python -m tests.chaos --store $$store --seed $$seed --seconds 60 || exit 1; done; done
+	$(BIN)/python -m tests.chaos --calm --rate 200 --seconds $$((60 * $(SCALE)))
+	$(BIN)/python -m tests.chaos.server_faults --faults $$((20 * $(SCALE)))
+	$(BIN)/python -m tests.chaos.leader_kills --kills $$((20 * $(SCALE)))
 
 bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench

@@ -19,7 +19,7 @@ from tests.chaos.clients import Client
 from tests.chaos.figures import figures, machine
 from tests.chaos.ground import Ground, Setup, standing, unsettled, until_converged, until_ready
 from tests.chaos.history import read
-from tests.chaos.nemeses import Nemeses
+from tests.chaos.nemeses import AT_A_TIME, Nemesis
 from tests.chaos.watchers import Predictor, Watcher, journal
 
 _LOOK_ON_S = 0.5  # after convergence: what comes back would be seen
@@ -46,7 +46,9 @@ async def play(setup: Setup, home: Path) -> None:
 
 async def _hurt(ground: Ground, calm: Callable[[], bool]) -> None:
     async with asyncio.TaskGroup() as actors:
-        actors.create_task(Nemeses(ground, calm).run())
+        taken: set[str] = set()
+        for number in range(0 if ground.setup.calm else AT_A_TIME):
+            actors.create_task(Nemesis(ground, number, taken, calm).run())
         for number in range(ground.setup.clients):
             actors.create_task(Client(ground, number, calm).run())
 
@@ -93,13 +95,26 @@ def _arguments() -> tuple[Setup, Path | None]:
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--rate", type=float, default=40.0, help="predictions a second")
     parser.add_argument("--clients", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="folder for history and logs of a bad run")
+    parser.add_argument("--calm", action="store_true", help="no faults: promotions under load")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for history and logs; a bad run has one anyway"
+    )
     given = vars(parser.parse_args())
     keep = given.pop("keep")
     most = 3 if given["store"] == "postgres" else 1
     if given["replicas"] > 1 and most == 1:
         parser.error("SQLite is for one replica")
     return Setup(**{**given, "replicas": given["replicas"] or most}), keep
+
+
+def _folder(setup: Setup) -> Path:
+    return Path(tempfile.gettempdir()) / f"chaos-{setup.store}-{setup.seed}"
+
+
+def _keep(home: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(home, folder, ignore=_sockets)
+    sys.stdout.write(f"history and logs: {folder}\nagain: {_again()}\n")
 
 
 def main() -> int:
@@ -111,9 +126,13 @@ def main() -> int:
             asyncio.run(play(setup, home))
             good = report(setup, home)
         finally:
-            if not good and keep is not None:
-                shutil.copytree(home, keep, dirs_exist_ok=True, ignore=_sockets)
+            if keep is not None or not good:
+                _keep(home, keep or _folder(setup))
     return int(not good)
+
+
+def _again() -> str:
+    return " ".join(["python", "-m", "tests.chaos", *sys.argv[1:]])
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:

@@ -9,13 +9,12 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.ground import BAD, FLEET, GOOD, MODELS, Ground, api_of
+from tests.chaos.ground import BAD, FLEET, GOOD, LABEL, MODELS, Ground, api_of
 
 TRIES = 8
 TIMEOUT_S = 4.0
 AGAIN_S = 0.4
 WATCH_S = 12.0  # how long a rollout is waited for before the next operation
-LABEL = "stable"
 
 
 @dataclass(frozen=True, slots=True)

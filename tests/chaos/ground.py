@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import httpx
 
+from control_plane.serving import stubs
 from tests.chaos.history import Pen
 from tests.chaos.processes import Process, replica, server
 from tests.chaos.proxy import Proxy
@@ -17,7 +20,9 @@ from tests.contract.served import free_port
 from tests.databases import Postgres, fresh_database, postgres_server, sqlite_url
 
 FLEET = "default"
+LABEL = "stable"
 MODELS = ("ranker", "scorer")
+PREDICT_S = 2.0
 GOOD = (1, 2, 3)
 BAD = {"ranker": 4, "scorer": 4}  # cannot answer, cannot be loaded
 API = "/api/v1"
@@ -37,6 +42,7 @@ class Setup:
     store: str = "sqlite"
     rate: float = 40.0  # predictions a second, over all servers
     clients: int = 3
+    calm: bool = False  # nothing goes wrong
 
 
 @dataclass(slots=True)
@@ -237,8 +243,9 @@ async def until_converged(http: httpx.AsyncClient, ground: Ground) -> None:
 
 
 async def unsettled(http: httpx.AsyncClient, ground: Ground) -> list[str]:
-    """Say what is not as it should be yet."""
+    """Say what is not as it should be yet: as every replica tells, and as the servers answer."""
     found: list[str] = []
+    wanted: dict[str, int] = {}
     for one in ground.replicas:
         try:
             answer = await http.get(f"{api_of(one)}/fleets/{FLEET}/deployments")
@@ -250,4 +257,36 @@ async def unsettled(http: httpx.AsyncClient, ground: Ground) -> list[str]:
             for each in answer.json()["items"]
             if each["rollout"] or each["status"]["phase"] != "converged"
         ]
-    return found
+        wanted = {each["model"]: each["labels"][LABEL] for each in answer.json()["items"]}
+    return found or [one async for one in _otherwise(ground, wanted)]
+
+
+async def _otherwise(ground: Ground, wanted: Mapping[str, int]) -> AsyncIterator[str]:
+    """Ask the servers themselves where the label points, and yield what is wrong."""
+    for one in ground.servers:
+        async with calls_of(one) as predictions:
+            for model, version in wanted.items():
+                told = await answer_of(predictions, model)
+                if told != version:
+                    yield f"{one.name}: {LABEL} of {model} is {told}, not {version}"
+
+
+@asynccontextmanager
+async def calls_of(one: Placed) -> AsyncIterator[Any]:
+    """The calls of a server, past its proxy."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    options += [(f"grpc.{each}_reconnect_backoff_ms", 100) for each in ("initial", "min", "max")]
+    address = f"127.0.0.1:{one.port}"
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        yield stubs.PredictionServiceStub(channel)
+
+
+async def answer_of(predictions: Any, model: str) -> int | str:
+    """Ask a model by the label; return the version that answered, or the code and why."""
+    asked = stubs.PredictRequest()
+    asked.model_spec.name, asked.model_spec.version_label = model, LABEL
+    try:
+        answer = await predictions.Predict(asked, timeout=PREDICT_S)
+    except grpc.aio.AioRpcError as error:
+        return f"{error.code().name}: {(error.details() or '')[:200]}"
+    return int(answer.model_spec.version.value)

@@ -5,8 +5,9 @@ import random
 import signal
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -17,43 +18,53 @@ from tests.chaos.processes import crash
 from tests.chaos.proxy import NOTHING, Fault, Proxy
 
 AT_A_TIME = 2
-PUSHES, PUSHES_IN_S = 2, 65.0  # a third one within a minute would pause enforcement
+PUSHES, PUSHES_IN_S = 1, 65.0  # of each nemesis: a third one would pause enforcement
 _PUSH_S = 3.0
+Way: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class Nemeses:
-    """Several at a time, each on something that no other one has hold of."""
+class Nemesis:
+    """One thing goes wrong after the other; `taken` is what another nemesis has hold of."""
 
-    def __init__(self, ground: Ground, over: Callable[[], bool]) -> None:
+    def __init__(
+        self, ground: Ground, number: int, taken: set[str], over: Callable[[], bool]
+    ) -> None:
         self._ground, self._over = ground, over
-        self._chance = random.Random(f"{ground.setup.seed} nemeses")
-        self._taken: set[str] = set()
+        self._by = f"nemesis:{number}"
+        self._chance = random.Random(f"{ground.setup.seed} {self._by}")
+        self._taken = taken
         self._pushed: dict[str, deque[float]] = defaultdict(deque)
         self.count = 0
 
     async def run(self) -> None:
         """Hurt and heal until it is over."""
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(AT_A_TIME):
-                tasks.create_task(self._one_after_the_other())
-
-    async def _one_after_the_other(self) -> None:
-        ways = self._ways()
         while not self._over():
             await asyncio.sleep(self._chance.uniform(0.2, 2))
-            (way,) = self._chance.choices([*ways], [*ways.values()])
-            await way()
+            await self.one({**self._of_servers(), **self._of_us()})
 
-    def _ways(self) -> dict[Callable[[], Awaitable[None]], int]:
-        ways: dict[Callable[[], Awaitable[None]], int] = {
+    async def one_of_servers(self) -> None:
+        """Hurt one server, and heal it."""
+        await self.one(self._of_servers())
+
+    async def one(self, ways: Mapping[Way, int]) -> None:
+        """Hurt in one of these ways, by their weights, and heal."""
+        (way,) = self._chance.choices([*ways], [*ways.values()])
+        await way()
+
+    def _of_servers(self) -> dict[Way, int]:
+        return {
             self._kill_server: 3,
             self._pause_server: 2,
             self._server_link: 4,
+            self._foreign_push: 2,
+        }
+
+    def _of_us(self) -> dict[Way, int]:
+        ways: dict[Way, int] = {
             self._kill_replica: 2,
             self._pause_replica: 3,
             self._end_replica: 1,
             self._client_link: 3,
-            self._foreign_push: 2,
         }
         if self._ground.database is not None:
             ways |= {self._database_link: 2, self._database_down: 1}
@@ -67,11 +78,11 @@ class Nemeses:
             return
         self._taken.add(target)
         self.count += 1
-        self._ground.pen.write("nemesis", "fault.on", fault=fault, target=target)
+        self._ground.pen.write(self._by, "fault.on", fault=fault, target=target)
         try:
             yield True
         finally:
-            self._ground.pen.write("nemesis", "fault.off", fault=fault, target=target)
+            self._ground.pen.write(self._by, "fault.off", fault=fault, target=target)
             self._taken.discard(target)
 
     async def _holds(self, least_s: float, most_s: float) -> None:
@@ -98,7 +109,7 @@ class Nemeses:
         async with self._fault("replica-end", one.name) as mine:
             if mine:
                 took_s = await asyncio.to_thread(one.process.end)
-                self._ground.pen.write("nemesis", "replica.ended", replica=one.name, took_s=took_s)
+                self._ground.pen.write(self._by, "replica.ended", replica=one.name, took_s=took_s)
                 one.process.start()
 
     async def _pause_server(self) -> None:
@@ -171,7 +182,7 @@ class Nemeses:
                 await models.HandleReloadConfigRequest(request, timeout=_PUSH_S)
             except grpc.aio.AioRpcError as error:
                 told = {"server": one.name, "code": error.code().name}
-                self._ground.pen.write("nemesis", "push.refused", **told)
+                self._ground.pen.write(self._by, "push.refused", **told)
 
     def _foreign_config(self) -> stubs.ModelServerConfig:
         """Some of our models, with a label of its own; or none at all."""

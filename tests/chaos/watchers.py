@@ -7,16 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import grpc
-import grpc.aio
 import httpx
 
-from control_plane.serving import stubs
-from tests.chaos.ground import FLEET, MODELS, Ground, Placed, api_of
+from tests.chaos.ground import FLEET, LABEL, MODELS, Ground, Placed, answer_of, api_of, calls_of
 
-LABEL = "stable"
 LOOK_S, LIST_S = 0.25, 3.0
-PREDICT_S = 2.0
 _PAGE = 500
 
 
@@ -91,25 +86,19 @@ class Predictor:
 
     async def run(self) -> None:
         """Ask at a steady rate until it is over."""
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        options += [(f"grpc.{one}_reconnect_backoff_ms", 100) for one in ("initial", "min", "max")]
-        address = f"127.0.0.1:{self._server.port}"
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            predict = stubs.PredictionServiceStub(channel)
+        async with calls_of(self._server) as predictions:
+            due = time.monotonic()
             while not self._over():
-                await self._asked(predict, self._chance.choice(MODELS))
-                await asyncio.sleep(self._pause_s)
+                await self._asked(predictions, self._chance.choice(MODELS))
+                due = max(due + self._pause_s, time.monotonic() - self._pause_s)
+                await asyncio.sleep(max(due - time.monotonic(), 0))
 
-    async def _asked(self, predict: Any, model: str) -> None:
-        asked = stubs.PredictRequest()
-        asked.model_spec.name, asked.model_spec.version_label = model, LABEL
-        told: dict[str, Any] = {"server": self._server.name, "model": model, "label": LABEL}
-        told["began"] = time.monotonic()
-        try:
-            answer = await predict.Predict(asked, timeout=PREDICT_S)
-        except grpc.aio.AioRpcError as error:
-            code, message = error.code().name, (error.details() or "")[:200]
-            self._ground.pen.write("predictor", "predict.err", **told, code=code, message=message)
-            return
-        version = int(answer.model_spec.version.value)
-        self._ground.pen.write("predictor", "predict.ok", **told, version=version)
+    async def _asked(self, predictions: Any, model: str) -> None:
+        began, pen = time.monotonic(), self._ground.pen
+        told = {"server": self._server.name, "model": model, "label": LABEL, "began": began}
+        answer = await answer_of(predictions, model)
+        if isinstance(answer, int):
+            pen.write("predictor", "predict.ok", **told, version=answer)
+        else:
+            code, _, message = answer.partition(": ")
+            pen.write("predictor", "predict.err", **told, code=code, message=message)
