@@ -6,10 +6,11 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ class Zygote:
     """What control planes are forked off: the process that takes the time is made once."""
 
     process: "subprocess.Popen[str]"
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, log: Path, environment: Mapping[str, str]) -> Forked:
         """Start a control plane; it takes its settings from the environment."""
@@ -132,10 +134,11 @@ class Zygote:
         wanted = {"what": what, "argv": argv, "env": dict(environment), "log": str(log)}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(wanted) + "\n")
-        self.process.stdin.flush()
-        pid = int(self.process.stdout.readline())
-        return Forked(pid, os.pidfd_open(pid))
+        with self.turn:
+            self.process.stdin.write(json.dumps(wanted) + "\n")
+            self.process.stdin.flush()
+            pid = int(self.process.stdout.readline())
+            return Forked(pid, os.pidfd_open(pid))
 
 
 @contextmanager
