@@ -75,7 +75,7 @@ def _is_steady(it: Tracked, last: Standpoint, before: Observed) -> bool:
     action = last.plan.action
     idle = action.cause if isinstance(action, Blocked) else action
     same = replace(it.observed, at=0.0) == replace(before, at=0.0)
-    waited_for = it.events or standing.unproven(it.observed, last.to_prove)
+    waited_for = it.unwritten or it.events or standing.unproven(it.observed, last.to_prove)
     return same and not waited_for and (idle in _IDLE or isinstance(idle, Converged))
 
 
@@ -276,6 +276,7 @@ async def _record(world: World, it: Tracked, plan: Plan) -> None:
 
 
 async def _write(world: World, it: Tracked, known: Observed, plan: Plan, head: int | None) -> None:
+    it.unwritten = True
     epoch = world.leadership.epoch(it.server.fleet)
     if epoch is None and head is None:
         return
@@ -290,7 +291,7 @@ async def _write(world: World, it: Tracked, known: Observed, plan: Plan, head: i
     kept = len(it.events)
     await world.recorder.write(Entry(*where, epoch, document, tuple(events), head))
     del it.events[:kept]
-    it.recorded, it.status = known, status
+    it.recorded, it.status, it.unwritten = known, status, False
     world.written()
 
 

@@ -61,6 +61,7 @@ class Tracked:
     observed: Observed
     recorded: Observed  # as it was written last
     status: Status | None = None  # as it was written last
+    unwritten: bool = False  # the last write failed, or the lease did not let it
     assignment: Assignment | None = None
     standpoint: Standpoint | None = None  # the last plan
     basis: tuple[object, ...] = ()  # what of the desired state it was made from
