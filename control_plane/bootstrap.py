@@ -203,7 +203,7 @@ async def _composed(
     settings = keys.with_shutdown_key(settings, new_secret)
     with files.hold(settings.url):
         await asyncio.to_thread(upkeep.prepare, settings)
-        db = Database.open(settings.url, idle_s=min(IDLE_S, settings.lease_ttl_s / 4))
+        db = Database.open(settings.url, idle_s=min(IDLE_S, settings.lease_ttl_s * 0.4))
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         connect = partial(CountedServer, metrics)

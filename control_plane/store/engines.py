@@ -22,7 +22,7 @@ from control_plane.domain.errors import FieldInvalid, Invalid, StoreBusy
 from control_plane.store import sqlite
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
-IDLE_S = 1.5  # who freezes inside a transaction loses its locks so soon: well before its leases
+IDLE_S = 2.4  # who freezes inside a transaction loses its locks so soon: well before its leases
 _CACHE_KB = 512  # of each connection that reads
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
 _DRIVERS = {
