@@ -107,6 +107,7 @@ def fleet_json(fleet: Fleet) -> dict[str, Any]:
         "take_over": fleet.take_over,
         "max_unavailable": fleet.max_unavailable,
         "boot_config_dir": fleet.boot_config_dir,
+        "on_drift": fleet.on_drift,
         "revision": fleet.head,
         "created_at": fleet.created_at.isoformat(),
     }

@@ -174,6 +174,7 @@ class FleetCreate(Body):
     take_over: Literal["ask", "always"] = "ask"
     max_unavailable: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
     boot_config_dir: ServersPath = ""
+    on_drift: Literal["enforce", "alert", "adopt"] = "enforce"
 
 
 class FleetChange(Body):
@@ -185,6 +186,7 @@ class FleetChange(Body):
     take_over: Literal["ask", "always"] | None = None
     max_unavailable: Annotated[int, Field(strict=True, ge=0, le=10_000)] | None = None
     boot_config_dir: ServersPath | None = None
+    on_drift: Literal["enforce", "alert", "adopt"] | None = None
 
 
 class Flags(Body):

@@ -17,7 +17,7 @@ from control_plane.api.deps import (
     shown,
 )
 from control_plane.api.schemas import FleetPath, Remark, ServerChange, ServerCreate, ServerPath
-from control_plane.domain.events import EventKind
+from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server, ServerFlags
 from control_plane.services import fleets, views
 
@@ -92,6 +92,20 @@ async def undrain_server(
 ) -> Response:
     """Let callers go to a server again."""
     return await _drained(EventKind.SERVER_UNDRAINED, (fleet, name), write, body)
+
+
+@router.post("/{server}:enforce")
+async def enforce(
+    fleet: FleetPath, name: ServerPath, write: WriteDep, body: Remark | None = None
+) -> Response:
+    """Have our config put back on a server that drifted, or where that was paused."""
+    reason = body.reason if body else ""
+    event = Event(EventKind.SERVER_ENFORCED, write.now, write.actor.name, reason=reason)
+    return await write.respond(
+        lambda commit: fleets.enforce(write.db, (fleet, name), event=event, commit=commit),
+        lambda saved: _shown(200, saved),
+        nudge=fleet,
+    )
 
 
 @router.delete("/{server}", status_code=204)

@@ -25,6 +25,7 @@ FLEETS = View(
         key("storage"),
         key("take_over"),
         key("max_unavailable"),
+        key("on_drift", wide=True),
         key("description"),
         key("path_map", wide=True),
         key("boot_config_dir", wide=True),
@@ -102,6 +103,10 @@ def change_fleet(
     take_over: Annotated[str | None, typer.Option(help="ask, or always")] = None,
     max_unavailable: Annotated[int | None, typer.Option(min=0)] = None,
     boot_config_dir: Annotated[str | None, typer.Option(help='"" for none')] = None,
+    on_drift: Annotated[
+        str | None,
+        typer.Option(help="somebody else's config on a server: enforce ours, alert, or adopt it"),
+    ] = None,
     description: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Change a fleet's settings; what is left out stays."""
@@ -109,6 +114,7 @@ def change_fleet(
         "take_over": take_over,
         "max_unavailable": max_unavailable,
         "boot_config_dir": boot_config_dir,
+        "on_drift": on_drift,
         "description": description,
     }
     changes = {field: value for field, value in asked.items() if value is not None}
@@ -198,6 +204,14 @@ def drain_server(name: ServerName, target: Target, change: Change) -> None:
     with session(target) as here:
         call = fleet_calls.drain_server(here.fleet, name, change.reason)
         write(here, call, change, SERVERS)
+
+
+@servers.command("enforce")
+@grouped
+def enforce(name: ServerName, target: Target, change: Change) -> None:
+    """Put our config back on a server that drifted, or where that was paused."""
+    with session(target) as here:
+        write(here, fleet_calls.enforce(here.fleet, name, change.reason), change, SERVERS)
 
 
 @servers.command("undrain")

@@ -27,6 +27,8 @@ class Cause(enum.StrEnum):
     NO_REVISION = "no-revision"
     UNREACHABLE = "unreachable"
     OTHER_WRITER = "other-writer"
+    DRIFTED = "drifted"
+    PAUSED = "paused"
     WEDGED = "wedged"
     REFUSED = "refused"
     BASE_PATH_MISSING = "base-path-missing"

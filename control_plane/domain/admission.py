@@ -2,6 +2,7 @@
 
 from control_plane.domain.action import Blocked, Cause, Reload, Wait
 from control_plane.domain.assignment import Assignment, Traits
+from control_plane.domain.drift import held
 from control_plane.domain.evidence import has_moved
 from control_plane.domain.model_plan import ACTIVE, COMING
 from control_plane.domain.observed import Instant, Intent, Observed
@@ -38,6 +39,8 @@ def may_not(assignment: Assignment, observed: Observed, now: Instant) -> Wait | 
         why = "our marker stands beside a config that is not ours: another control plane writes, "
         why += "or this database is an old copy; if it is the right one, `tfsctl server take-over`"
         return Blocked(Cause.OTHER_WRITER, why)
+    if stop := held(assignment, observed, now):
+        return stop
     return _unsettled(assignment, observed, now)
 
 

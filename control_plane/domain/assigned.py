@@ -102,6 +102,8 @@ def assigned(goal: Goal, server: Server, elsewhere: Elsewhere, owner: str) -> As
         has_revisions=goal.fleet.head > 0,
         may_empty=goal.fleet.head > 0 and not models,
         traits=traits_of(server.flags, opaque=goal.fleet.storage == "opaque"),
+        on_drift=goal.fleet.on_drift,
+        rereads=bool(server.flags.model_config_file_poll_wait_seconds),
     )
 
 

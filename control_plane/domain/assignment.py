@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from control_plane.domain.fleet import OnDrift
+
 DEFAULT_POLL_S = 1.0
 DEFAULT_RETRIES, DEFAULT_RETRY_S = 5, 60.0
 LOAD_ESTIMATE_S = 60.0
@@ -54,3 +56,5 @@ class Assignment:
     has_revisions: bool = True  # a database that knows servers but no revisions pushes nothing
     may_empty: bool = False  # a revision undeployed the last model
     traits: Traits = field(default_factory=Traits)
+    on_drift: OnDrift = "enforce"
+    rereads: bool = False  # the server applies its config file again and again

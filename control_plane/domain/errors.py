@@ -110,6 +110,10 @@ class PhaseForbids(Conflict):
     """The rollout is not in a phase that allows this."""
 
 
+class NotOurs(Conflict):
+    """Nobody took this server over, so no config of ours goes there; take it over first."""
+
+
 class PreconditionFailed(Conflict):
     """It changed since it was read (If-Match)."""
 

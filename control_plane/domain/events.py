@@ -28,7 +28,9 @@ class EventKind(enum.StrEnum):
     SERVER_TAKEN_OVER = "server.taken_over"
     SERVER_STATUS_CHANGED = "server.status_changed"  # ready, busy, wedged, unreachable, ...
     SERVER_RELOADED = "server.reloaded"  # a push was answered
-    SERVER_DRIFTED = "server.drifted"
+    SERVER_DRIFTED = "server.drifted"  # it does not run what we verified; `cause` says why
+    SERVER_ENFORCED = "server.enforced"  # somebody had ours put back, whatever was seen there
+    SERVER_PAUSED = "server.paused"  # our config is not put back there any more
     SERVER_JOINED = "server.joined"  # who a source found has its config, and counts
     SERVER_MISSING = "server.missing"  # its source lists it no more; the grace period runs
     SERVER_REFUSED = "server.refused"  # a source lists what cannot be a server of its fleet

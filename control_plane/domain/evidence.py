@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from control_plane.domain.drift import flipped
 from control_plane.domain.observed import (
     Failure,
     Instant,
@@ -90,6 +91,7 @@ def _lose(observed: Observed, at: Instant, *, foreign: bool) -> Observed:
         proven=_proven(observed),
         marker_gone=False,
         foreign=observed.foreign or foreign,
+        flips=flipped(observed, at) if foreign else observed.flips,
         quiet_since=at,
         looked_at=0.0,
     )
@@ -313,6 +315,7 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
         intent=None,
         dropped=dropped,
         foreign=False,
+        not_adopted="",
         marker_gone=False,
         other_writer_since=0.0,
         refusal=None,

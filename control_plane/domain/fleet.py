@@ -8,6 +8,7 @@ from typing import Literal
 PathMap = Mapping[str, str]  # a server's path prefix -> the same place as we see it
 Storage = Literal["visible", "opaque"]
 TakeOver = Literal["ask", "always"]
+OnDrift = Literal["enforce", "alert", "adopt"]
 
 
 def our_path(path_map: PathMap, server_path: str) -> str:
@@ -31,6 +32,7 @@ class Fleet:
     take_over: TakeOver = "ask"
     max_unavailable: int = 0
     boot_config_dir: str = ""  # as the servers see it; "": no boot configs are kept
+    on_drift: OnDrift = "enforce"  # ours goes back; we only say so; theirs becomes desired
     head: int = 0  # number of the newest revision; 0 before the first
     rv: int = 1
 

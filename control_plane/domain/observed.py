@@ -85,6 +85,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Flip:
+    """That somebody else's config was seen in the place of ours."""
+
+    at: Instant
+    held_s: float  # how long ours had stood
+    names: frozenset[str]  # the models of ours
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A version that may have brought the server down, or that failed before it ended."""
 
@@ -114,6 +123,9 @@ class Observed:
     ghosts: tuple[Intent, ...] = ()  # void intents, newest last: the server may apply them yet
     cleared_at: Instant = 0.0  # calls sent before this do not run any more
     foreign: bool = False  # somebody else's config was seen since ours
+    flips: tuple[Flip, ...] = ()  # the last times that it was, the newest last; of this process
+    adopted_at: Instant = 0.0  # when somebody else's config was taken up as desired
+    not_adopted: str = ""  # why it could not be
     restarted_at: Instant = 0.0
     quiet_since: Instant = 0.0  # no status and no label has changed since
     marker_gone: bool = False  # the marker's version is not loaded any more

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from control_plane.domain.observed import (
     Failure,
+    Flip,
     Intent,
     Observed,
     Refusal,
@@ -42,6 +43,8 @@ _PLAIN = (
     "wedged",
     "closed",
     "exhausted_at",
+    "adopted_at",
+    "not_adopted",
 )
 
 
@@ -54,6 +57,7 @@ def to_json(observed: Observed) -> Json:
         "proven": {name: dict(labels) for name, labels in observed.proven.items()},
         "verified": _maybe(observed.verified, _verified_to_json),
         "intent": _maybe(observed.intent, _intent_to_json),
+        "flips": [asdict(one) | {"names": sorted(one.names)} for one in observed.flips],
         "ghosts": [_intent_to_json(one) for one in observed.ghosts],
         "refusal": _maybe(observed.refusal, asdict),
         "added": _each_version(observed.added, _same),
@@ -74,6 +78,10 @@ def from_json(document: Mapping[str, Any]) -> Observed:
         proven=document.get("proven", {}),
         verified=_maybe(document.get("verified"), _verified),
         intent=_maybe(document.get("intent"), _intent),
+        flips=tuple(
+            Flip(one["at"], one["held_s"], frozenset(one["names"]))
+            for one in document.get("flips", ())
+        ),
         ghosts=tuple(_intent(one) for one in document.get("ghosts", ())),
         refusal=_maybe(document.get("refusal"), lambda one: Refusal(**one)),
         added=_by_version(document.get("added", {}), _same),

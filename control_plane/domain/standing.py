@@ -42,6 +42,8 @@ _BY_CAUSE: Mapping[Cause, Status] = {
     Cause.WEDGED: Status.WEDGED,
     Cause.POSTPONED: Status.WEDGED,
     Cause.OTHER_WRITER: Status.DRIFTED,
+    Cause.DRIFTED: Status.DRIFTED,
+    Cause.PAUSED: Status.DRIFTED,
 }
 
 

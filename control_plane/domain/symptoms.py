@@ -6,6 +6,7 @@ Times are those at which a look showed something, so they are late by up to one 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from control_plane.domain.drift import BY_OTHERS
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.state import State
 
@@ -157,5 +158,6 @@ def exhausted(history: Sequence[Event]) -> str:
 
 def replaced(history: Sequence[Event], since: float) -> tuple[float, ...]:
     """Return when somebody else's config was seen there, from an instant on."""
-    times = (one.at.timestamp() for one in history if one.kind is EventKind.SERVER_DRIFTED)
+    drifted = (one for one in history if one.kind is EventKind.SERVER_DRIFTED)
+    times = (one.at.timestamp() for one in drifted if one.data.get("cause") in BY_OTHERS)
     return tuple(at for at in times if at >= since)

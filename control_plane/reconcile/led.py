@@ -129,7 +129,11 @@ def of_all(tracked: Mapping[str, Mapping[str, Tracked]]) -> Collection[Tracked]:
 
 
 def _moved(it: Tracked, server: Server | None) -> bool:
-    return server is None or server.address != it.server.address
+    """Whether it is gone, at another address, or was registered anew: then nothing is known."""
+    if server is None:
+        return True
+    known = it.server
+    return (server.address, server.created_at) != (known.address, known.created_at)
 
 
 def _interrupted(observed: Observed, now: Instant) -> Observed:

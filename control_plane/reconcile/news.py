@@ -7,6 +7,7 @@ from typing import Any
 
 from control_plane.domain.advance import LOOP_ACTOR
 from control_plane.domain.answering import answering, changed
+from control_plane.domain.drift import Probably, cause, gone
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server
 from control_plane.domain.observed import Intent, Observed, VersionSeen
@@ -37,8 +38,29 @@ class Reporter:
         for model, label, was, now in changed(answering(before), answering(after)):
             told = {"label": label, "version": now, "before": was}
             yield self.event(EventKind.LABEL_ANSWERED, model, **told)
-        if after.foreign and not before.foreign:
-            yield self.event(EventKind.SERVER_DRIFTED, sentence="it runs a config that is not ours")
+        yield from self._drift(before, after)
+
+    def _drift(self, before: Observed, after: Observed) -> Iterator[Event]:
+        """Yield each way in which what it runs stopped being what we verified."""
+        if before.verified is not None and after.restarted_at != before.restarted_at:
+            told = "its process is another one: the config that we pushed is gone"
+            yield self._drifted(Probably.RESTART, told)
+        elif after.flips and after.flips != before.flips:
+            rereads = bool(self.server.flags.model_config_file_poll_wait_seconds)
+            held_s = round(after.flips[-1].held_s, 1)
+            told = f"it runs a config that is not ours; ours had stood for {held_s:g} s"
+            yield self._drifted(cause(after, rereads=rereads), told, held_s=held_s)
+        for model, version in gone(before, after):
+            told = f"{model} {version} was unloaded, and nobody asked for that"
+            yield self._drifted(Probably.DELETED, told, model, version=version)
+
+    def _drifted(self, which: Probably, sentence: str, model: str = "", **data: Any) -> Event:
+        told = {"cause": str(which), "sentence": sentence, **data}
+        return self.event(EventKind.SERVER_DRIFTED, model, **told)
+
+    def paused(self, sentence: str) -> Event:
+        """Return the event of giving up on putting our config back."""
+        return self.event(EventKind.SERVER_PAUSED, sentence=sentence)
 
     def _suspects(self, before: Observed, after: Observed) -> Iterator[Event]:
         for model, suspects in sorted(after.suspects.items()):

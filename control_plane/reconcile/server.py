@@ -40,7 +40,13 @@ WATCH_S = 0.05
 WATCHES_PER_S = 1_500  # by all servers together
 PATIENCE = 0.02  # what moves for long is looked at less often: after this part of the time
 LONGEST_WATCH_S = 1.0
-_IDLE = (Cause.NOT_TAKEN_OVER, Cause.NO_REVISION, Cause.UNREACHABLE)
+_IDLE = (
+    Cause.NOT_TAKEN_OVER,
+    Cause.NO_REVISION,
+    Cause.UNREACHABLE,
+    Cause.DRIFTED,
+    Cause.PAUSED,
+)
 _ALIVE = (State.START, State.LOADING, State.AVAILABLE, State.UNLOADING)
 log = structlog.get_logger()
 
@@ -263,8 +269,14 @@ def _note(world: World, it: Tracked, desired: Desired, plan: Plan) -> None:
     it.basis = desired.basis(it.server.name)
     if last is None or last.plan.sentence != plan.sentence:
         log.info("server", fleet=it.server.fleet, server=it.server.name, sentence=plan.sentence)
+    if _pauses(plan) and not (last is not None and _pauses(last.plan)):
+        it.events.append(Reporter(it.server, world.clock()).paused(plan.sentence))
     moves = isinstance(plan.action, Reload) or standing.waits(plan)
     (world.moving.add if moves else world.moving.discard)(it.key)
+
+
+def _pauses(plan: Plan) -> bool:
+    return isinstance(plan.action, Blocked) and plan.action.cause is Cause.PAUSED
 
 
 async def _record(world: World, it: Tracked, plan: Plan) -> None:

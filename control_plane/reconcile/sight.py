@@ -1,12 +1,13 @@
 """What a look asks of a server in the situation that it is in, and learning from the answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from control_plane.domain import evidence
 from control_plane.domain.action import Converged, Reload
-from control_plane.domain.assignment import Traits
+from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.evidence import answered
-from control_plane.domain.observed import Look
+from control_plane.domain.observed import Look, Observed
 from control_plane.domain.questions import Questions, questions
 from control_plane.domain.state import Config, ModelConfig
 from control_plane.reconcile import observe
@@ -101,11 +102,12 @@ def _hear(it: Tracked) -> None:
 def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
     observed, assigned = it.observed, it.assignment
     wanted = {name: one.labels for name, one in assigned.models.items()} if assigned else {}
-    if assigned and not assigned.taken_over:
+    if assigned and (not assigned.taken_over or _is_taken_up(it, assigned)):
         wanted = _guessed(world, it) | wanted
     names = {*wanted, *observed.models}
-    hot = (set(wanted) - set(observed.models)) | _moving(world, it) | _slice(world, it, names)
-    if sweep or not observed.reachable:
+    turn = names if sweep else _slice(world, it, names)
+    hot = (set(wanted) - set(observed.models)) | _moving(world, it) | turn
+    if not observed.reachable:
         hot |= names
     owner = assigned.owner if assigned else ""
     asked = questions(observed, wanted, owner, frozenset(hot))
@@ -113,7 +115,24 @@ def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
         keep = hot | (observed.intent.names_added if observed.intent else set())
         markers = tuple(one for one in asked.markers if one[1] != owner)
         return Questions(tuple(sorted(keep)), (), markers, full=False)
-    return asked
+    return asked if asked.full else replace(asked, labels=_labels_of(observed, turn))
+
+
+def _labels_of(observed: Observed, names: set[str]) -> Labels:
+    """The labels of these models: a writer who keeps our markers may have moved one.
+
+    While a push of ours may land, a label that moved says nothing.
+    """
+    if observed.verified is None or observed.intent is not None:
+        return ()
+    models = observed.verified.config.models
+    turn = sorted(names & models.keys())
+    return tuple((name, label) for name in turn for label in sorted(models[name].labels))
+
+
+def _is_taken_up(it: Tracked, assigned: Assignment) -> bool:
+    """Whether whatever runs there is to become desired, models that nobody deployed too."""
+    return assigned.on_drift == "adopt" and it.observed.foreign
 
 
 def _guessed(world: World, it: Tracked) -> dict[str, Mapping[str, int]]:

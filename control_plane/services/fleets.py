@@ -7,7 +7,7 @@ from typing import Any
 
 from control_plane.domain.address import parse_address
 from control_plane.domain.catalog import check_base_path, check_name
-from control_plane.domain.errors import FieldInvalid, StillInUse
+from control_plane.domain.errors import FieldInvalid, NotOurs, StillInUse
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
 from control_plane.services.commit import Commit
@@ -193,6 +193,24 @@ async def drain_server(
             saved = before
         await commit(s, (saved, changed))
     return saved, changed
+
+
+async def enforce(
+    db: Database, key: tuple[str, str], *, event: Event, commit: Commit[Server]
+) -> Server:
+    """Have our config put back on a server, whatever was seen there so far.
+
+    Raises:
+        NotOurs: nobody took it over.
+    """
+    async with db.begin() as s:
+        home, before = await store.fleet(s, key[0]), await store.server(s, *key)
+        if not (before.taken_over or home.take_over == "always"):
+            raise NotOurs(hint=f"tfsctl server take-over {key[1]}", fleet=key[0], server=key[1])
+        saved = await store.save_server(s, replace(before, taken_over_at=event.at), None)
+        await journal.append(s, replace(event, fleet=key[0], server=key[1]))
+        await commit(s, saved)
+    return saved
 
 
 async def remove_server(

@@ -18,6 +18,7 @@ from control_plane.store import (  # noqa: F401 - tells the metadata of their ta
     plan_tables,
     request_set_tables,
     source_tables,
+    token_tables,
 )
 from control_plane.store.migrated import FOLDER, at, check, connection_to, current, newer
 

@@ -189,6 +189,7 @@ class FleetRow(Row):
     take_over: Mapped[str]
     max_unavailable: Mapped[int]
     boot_config_dir: Mapped[str] = mapped_column(Text, server_default="")
+    on_drift: Mapped[str] = mapped_column(Text, server_default="enforce")
     head: Mapped[int]
     rv: Mapped[int]
 
@@ -364,30 +365,6 @@ class IdempotencyRow(Row):
     body: Mapped[Any] = mapped_column(JSON)
     headers: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class TokenRow(Row):
-    """A bearer token's hash; a name has one token that is not revoked."""
-
-    __tablename__ = "tokens"
-    id: Mapped[Key]
-    name: Mapped[Name]
-    role: Mapped[str]
-    sha256: Mapped[str]
-    created_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
-    expires_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-    kind: Mapped[str] = mapped_column(Text, server_default="person")
-    __table_args__ = (
-        Index(
-            "uq_tokens_name",
-            "name",
-            unique=True,
-            sqlite_where=text("revoked_at IS NULL"),
-            postgresql_where=text("revoked_at IS NULL"),
-        ),
-    )
 
 
 class LeaseRow(Row):

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, update
 from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.store import rows
 from control_plane.store.database import Session
-from control_plane.store.tables import TokenRow
+from control_plane.store.token_tables import TokenRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,3 +125,27 @@ async def test_servers_are_listed_in_pages(api: Api) -> None:
     token = {"page_token": first["next_page_token"]}
     rest = await api.ok("GET", "/fleets/default/servers", params=token)
     assert ([one["name"] for one in rest["items"]], rest["next_page_token"]) == (["c"], "")
+
+
+async def test_what_happens_on_drift_is_a_setting_of_the_fleet(api: Api) -> None:
+    assert (await api.ok("GET", "/fleets/default"))["on_drift"] == "enforce"
+    made = await api.ok("POST", "/fleets", json={"name": "eu", "on_drift": "alert"})
+    assert made["on_drift"] == "alert"
+    changed = await api.ok("PATCH", "/fleets/eu", json={"on_drift": "adopt"})
+    assert changed["on_drift"] == "adopt"
+    problem = await api.refused("PATCH", "/fleets/eu", json={"on_drift": "ignore"})
+    assert problem["errors"][0]["field"] == "on_drift"
+
+
+async def test_ours_is_put_back_only_where_somebody_took_over(api: Api) -> None:
+    await api.ok("POST", "/fleets/default/servers", json={"address": "h:1", "name": "a"})
+    path = "/fleets/default/servers/a"
+    problem = await api.refused("POST", f"{path}:enforce")
+    assert (problem["status"], problem["code"]) == (409, "not-ours")
+    assert problem["hint"] == "tfsctl server take-over a"
+    await api.ok("PATCH", path, json={"take_over": True})
+    enforced = await api.ok("POST", f"{path}:enforce", json={"reason": "it is ours"})
+    assert enforced["taken_over"]
+    event = (await api.ok("GET", "/events"))["items"][-1]
+    assert (event["kind"], event["reason"]) == ("server.enforced", "it is ours")
+    assert (await api.refused("POST", "/fleets/default/servers/b:enforce"))["status"] == 404

@@ -28,3 +28,12 @@ def test_a_rest_address_is_told_later_and_taken_back(served: Living) -> None:
     assert tfsctl("doctor", "one").code == 11
     assert tfsctl.ok("server", "change", "one", "--rest-address", "")["rest_address"] == ""
     assert tfsctl("doctor", "one").code == 0
+
+
+def test_a_fleet_is_told_what_to_do_on_drift_and_a_server_to_go_back(served: Living) -> None:
+    tfsctl = served.tfsctl
+    changed = tfsctl.ok("fleet", "change", "default", "--on-drift", "alert")
+    assert changed["on_drift"] == "alert"
+    assert tfsctl("fleet", "change", "default", "--on-drift", "nonsense").code == 2
+    assert tfsctl.ok("server", "enforce", "one", "--reason", "ours")["name"] == "one"
+    assert tfsctl("server", "enforce", "nobody").code == 3

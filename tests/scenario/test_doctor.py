@@ -1,4 +1,4 @@
-"""The doctor at dev servers that were started badly: by what was told of them, and by what shows."""
+"""The doctor at dev servers that were started badly: by what was told of them, and what shows."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from control_plane.domain.finding import Check
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.standing import Status
 from control_plane.domain.state import Config, ModelConfig
@@ -31,10 +32,7 @@ TOLD_GOOD = ServerFlags(
     model_config_file_poll_wait_seconds=0,
     grpc_max_threads=32,
 )
-ALL = (
-    "reachability labels-flag config-file-polling file-poll load-retries load-threads thread-pool "
-    "rest-port monitoring paths clock"
-).split()
+ALL = [str(one) for one in Check]
 
 
 async def examined(stage: Stage, server: str = "a", ahead: timedelta = timedelta()) -> Findings:

@@ -26,6 +26,7 @@ async def test_the_fleet_default_exists_from_the_start(db: Database) -> None:
 
 async def test_a_fleet_comes_back_as_it_was_stored(db: Database) -> None:
     stored = Fleet("eu", NOON, "Europe", {"/models": "/mnt/models"}, "opaque", "always", 2)
+    stored = replace(stored, on_drift="alert")
     async with db.begin() as s:
         await fleets.add_fleet(s, stored)
         with pytest.raises(AlreadyExists, match="eu"):

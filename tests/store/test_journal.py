@@ -77,6 +77,21 @@ async def test_of_each_model_the_newest_events_of_a_kind_are_found(db: Database)
     assert found == [[2, 4, 5, 6], [5, 6], [1, 2, 5, 7], []]
 
 
+async def test_of_a_server_the_newest_events_of_some_kinds_are_found_in_order(db: Database) -> None:
+    def about(server: str, kind: EventKind, fleet: str = "default") -> Event:
+        return replace(an_event("", fleet), kind=kind, server=server)
+
+    drifted, reloaded = EventKind.SERVER_DRIFTED, EventKind.SERVER_RELOADED
+    told = [about("a", reloaded), about("a", drifted), about("b", drifted)]
+    told += [about("a", drifted, "eu"), about("a", EventKind.SERVER_ADDED), about("a", reloaded)]
+    async with db.begin() as s:
+        kept = await journal.append(s, *told)
+        kinds = (drifted, reloaded)
+        assert await journal.of_server(s, "default", "a", kinds, 9) == (kept[0], kept[1], kept[5])
+        assert await journal.of_server(s, "default", "a", kinds, 2) == (kept[1], kept[5])
+        assert await journal.of_server(s, "default", "c", kinds, 2) == ()
+
+
 async def test_a_rolled_back_transaction_leaves_no_gap(db: Database) -> None:
     async with db.begin() as s:
         await journal.append(s, an_event())

@@ -272,4 +272,34 @@ MUTANTS = (
         "if one.at > said_at}",
         "}",
     ),
+    Mutant(
+        "pushes to a fleet that only alerts",
+        "drift",
+        'if assignment.on_drift == "alert":',
+        "if False:",
+    ),
+    Mutant(
+        "puts ours back for ever",
+        "drift",
+        "if len(recent) >= FLIPS_THAT_PAUSE:",
+        "if False:",
+    ),
+    Mutant(
+        "counts the flips of all times",
+        "drift",
+        "recent = [one for one in flips if one.at > flips[-1].at - WITHIN_S]",
+        "recent = list(flips)",
+    ),
+    Mutant(
+        "does not count what a person let off",
+        "drift",
+        "flips = tuple(one for one in observed.flips if one.at > said_at)",
+        "flips = observed.flips",
+    ),
+    Mutant(
+        "takes up what still moves",
+        "drift",
+        "    if now < quiet_at:\n        why",
+        "    if False:\n        why",
+    ),
 )

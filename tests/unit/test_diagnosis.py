@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.domain.diagnosis import diagnose
+from control_plane.domain.drift import Probably
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.finding import Check, Facts, Finding, Front, Place, Verdict, worst
 from control_plane.domain.fleet import Server, ServerFlags
@@ -73,7 +74,7 @@ def test_a_refused_label_says_more_than_what_was_told() -> None:
 
 
 def test_a_config_that_is_replaced_again_and_again_is_read_from_a_file_or_written() -> None:
-    drifts = [event(EventKind.SERVER_DRIFTED, one) for one in (30, 20, 10)]
+    drifts = [event(EventKind.SERVER_DRIFTED, one, cause=Probably.WRITER) for one in (30, 20, 10)]
     told = ServerFlags(model_config_file_poll_wait_seconds=0)
     assert verdict(Check.CONFIG_FILE_POLLING, facts(*drifts, flags=told)) == "problem"
     assert verdict(Check.CONFIG_FILE_POLLING, facts(*drifts[1:], flags=told)) == "ok"

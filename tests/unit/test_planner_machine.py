@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 
 from control_plane.devserver.config import Entry, Specific
 from control_plane.domain.action import Blocked, Cause, Converged
+from control_plane.domain.drift import FLIPS_THAT_PAUSE
 from tests.unit.simulation import MODELS, World, path_of
 
 HARD_STATES = (
@@ -169,6 +170,13 @@ class Planner(RuleBasedStateMachine):
     def foreign_config(self, name: str, some: set[int]) -> None:
         self.world.foreign(Entry(name, path_of(name), policy=Specific(tuple(sorted(some)))))
 
+    @rule(name=names)
+    def foreign_config_again_and_again(self, name: str) -> None:
+        """Somebody undoes every config of ours soon after it went out."""
+        for _ in range(3):
+            self.world.foreign(Entry(name, path_of(name), policy=Specific((1,))))
+            self.world.run(5)
+
     @rule(name=names, version=versions)
     def swap_to_a_bad_version(self, name: str, version: int) -> None:
         self.foreign_swap_to_a_bad_version(name, version)
@@ -250,6 +258,9 @@ def remove(world: World, blocked: Blocked) -> None:
         case Cause.BASE_PATH_MISSING | Cause.FILES_MISSING | Cause.FILES_BROKEN:
             assert any(named in blocked.why for named in amiss(world)), blocked.why
             heal_storage(world)
+        case Cause.PAUSED:
+            assert len(world.observed.flips) >= FLIPS_THAT_PAUSE
+            world.taken_over_at = world.now
         case Cause.QUARANTINED:
             assert world.ended_without[words[0], int(words[1])] > 1, blocked.why
             world.poison.clear()
@@ -304,7 +315,7 @@ def test_planner_survives_everything(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.ERROR, "control_plane.devserver")
-    examples = int(os.environ.get("PLANNER_EXAMPLES", "500"))
+    examples = int(os.environ.get("PLANNER_EXAMPLES", "400"))
     REACHED.clear()
     run_state_machine_as_test(
         Planner,

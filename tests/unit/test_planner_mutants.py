@@ -15,13 +15,20 @@ from tests.unit.mutants import MUTANTS, Mutant
 ORDER = (
     "questions",
     "quarantine",
+    "drift",
     "evidence",
     "model_plan",
     "server_view",
     "admission",
     "planner",
 )  # each imports only what stands before it
-SUITES = ("test_planner_rules", "test_planner_rules_waits", "test_evidence", "test_quarantine")
+SUITES = (
+    "test_planner_rules",
+    "test_planner_rules_waits",
+    "test_evidence",
+    "test_quarantine",
+    "test_drift",
+)
 
 
 def source_of(module: str) -> str:

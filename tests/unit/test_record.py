@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from control_plane.domain.observed import (
     Failure,
+    Flip,
     Intent,
     Observed,
     Refusal,
+    Suspect,
     Verified,
     VersionSeen,
 )
@@ -83,10 +85,17 @@ observations = st.builds(
     marker_gone=st.booleans(),
     other_writer_since=instants,
     wedged=names,
+    exhausted_at=instants,
+    flips=st.lists(st.builds(Flip, instants, instants, st.frozensets(names)), max_size=2).map(
+        tuple
+    ),
+    adopted_at=instants,
+    not_adopted=names,
     refusal=st.none() | st.builds(Refusal, digest=names, text=names, count=numbers, at=instants),
     added=by_version(instants),
     dropped=by_version(instants),
     failures=by_version(failures),
+    suspects=by_version(st.builds(Suspect, weight=numbers, why=names, at=instants)),
 )
 
 
