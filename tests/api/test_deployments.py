@@ -184,8 +184,9 @@ async def test_an_answer_is_held_until_the_rollout_is_over(api: Api) -> None:
     put = {"versions": [1], "labels": {"stable": 1}}
     prefer = {"Prefer": "respond-async, wait=60"}
     waiting = asyncio.create_task(api.http.put(HALF, json=put, headers=prefer))
-    while not (live := (await api.ok("GET", "/rollouts"))["items"]):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while not (live := (await api.ok("GET", "/rollouts"))["items"]):
+            await asyncio.sleep(0.01)
     assert not waiting.done()
     await api.ok("POST", f"/rollouts/{live[0]['id']}:abort", json={"reason": "enough"})
     answer = await waiting

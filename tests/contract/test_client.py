@@ -214,8 +214,9 @@ async def test_waiting_for_earlier_calls_counts_against_the_deadline(
     async with asyncio.TaskGroup() as tasks:
         for _ in range(2):
             tasks.create_task(client.status("m", timeout_s=30))
-        while len(script.asked) < 2:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while len(script.asked) < 2:
+                await asyncio.sleep(0.01)
         with pytest.raises(DeadlineExpired, match="not sent"):
             await client.status("m", timeout_s=0.05)
         answer = await client.reload(CONFIG, None, OWNER, timeout_s=0.05)

@@ -196,9 +196,20 @@ async def test_a_hang_and_its_children_are_killed_whatever_they_ignore(child: st
         assert await gone(pid)
 
 
+LEAVE = """
+import os, time
+told, tell = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    print(os.getpid(), flush=True)
+    os.write(tell, b"!")
+    time.sleep(600)
+os.read(told, 1)
+"""
+
+
 async def test_children_left_behind_by_a_command_that_ended_are_killed() -> None:
-    code = "import os, time\nif os.fork() == 0:\n os.setsid(); print(os.getpid(), flush=True); "
-    tried = await python(code + "time.sleep(600)\ntime.sleep(0.3)")
+    tried = await python(LEAVE)
     assert tried.outcome == Good("exit 0")
     assert await gone(int(tried.output))
 
