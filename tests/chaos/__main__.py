@@ -94,7 +94,7 @@ def _arguments() -> tuple[Setup, Path | None]:
     parser.add_argument("--replicas", type=int, default=0, help="1 on SQLite, 3 on PostgreSQL")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--rate", type=float, default=40.0, help="predictions a second")
-    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=5)
     parser.add_argument("--calm", action="store_true", help="no faults: promotions under load")
     parser.add_argument(
         "--keep", type=Path, help="folder for history and logs; a bad run has one anyway"

@@ -11,8 +11,8 @@ import httpx
 
 from tests.chaos.ground import BAD, FLEET, GOOD, LABEL, MODELS, Ground, api_of
 
-TRIES = 8
-TIMEOUT_S = 4.0
+TRIES = 12
+TIMEOUT_S = 2.0
 AGAIN_S = 0.4
 WATCH_S = 12.0  # how long a rollout is waited for before the next operation
 
@@ -46,7 +46,7 @@ class Client:
         async with self._ground.http(TIMEOUT_S) as http:
             while not self._over():
                 rollout = await self._carried_out(http, self._next())
-                if rollout and self._chance.random() < 0.6:
+                if rollout and self._chance.random() < 0.8:
                     await self._watched(http, rollout)
                 await asyncio.sleep(self._chance.uniform(0, 0.5))
 
@@ -62,7 +62,7 @@ class Client:
         match verb:
             case "promote":
                 version = self._chance.choice([*GOOD, *GOOD, *GOOD, BAD[model]])
-                supersede = self._chance.random() < 0.3
+                supersede = self._chance.random() < 0.15
                 asked = {"version": version, "label": LABEL, "force": True, "reason": name}
                 return {**asked, "supersede": supersede}
             case "rollback":

@@ -23,6 +23,7 @@ FLEET = "default"
 LABEL = "stable"
 MODELS = ("ranker", "scorer")
 PREDICT_S = 2.0
+LOST = 0.1  # of the answers of replicas to clients, all the time
 GOOD = (1, 2, 3)
 BAD = {"ranker": 4, "scorer": 4}  # cannot answer, cannot be loaded
 API = "/api/v1"
@@ -41,7 +42,7 @@ class Setup:
     replicas: int = 1
     store: str = "sqlite"
     rate: float = 40.0  # predictions a second, over all servers
-    clients: int = 3
+    clients: int = 5
     calm: bool = False  # nothing goes wrong
 
 
@@ -140,8 +141,10 @@ async def _behind(stack: AsyncExitStack, ground: Ground, url: str) -> str:
     return url.replace(ground.postgres.socket_dir, str(front))
 
 
-async def _proxied(stack: AsyncExitStack, ground: Ground, listen: Any, to: Any) -> Proxy:
-    proxy = await Proxy(listen, to, ground.setup.seed).start()
+async def _proxied(
+    stack: AsyncExitStack, ground: Ground, listen: Any, to: Any, loses: float = 0.0
+) -> Proxy:
+    proxy = await Proxy(listen, to, ground.setup.seed, loses).start()
     stack.push_async_callback(proxy.close)
     return proxy
 
@@ -165,7 +168,8 @@ async def _place(
 ) -> None:
     stack.callback(process.kill)
     process.start()
-    proxy = await _proxied(stack, ground, ("127.0.0.1", 0), ("127.0.0.1", port))
+    loses = LOST if among is ground.replicas and not ground.setup.calm else 0.0
+    proxy = await _proxied(stack, ground, ("127.0.0.1", 0), ("127.0.0.1", port), loses)
     among.append(Placed(process, port, proxy))
 
 

@@ -6,7 +6,7 @@ import signal
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import grpc
@@ -20,6 +20,8 @@ from tests.chaos.proxy import NOTHING, Fault, Proxy
 AT_A_TIME = 2
 PUSHES, PUSHES_IN_S = 1, 65.0  # of each nemesis: a third one would pause enforcement
 _PUSH_S = 3.0
+REST_S = 2.0  # between two faults of one target: it has to do something to be caught at it
+BACK_S = 20.0
 Way: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -83,7 +85,7 @@ class Nemesis:
             yield True
         finally:
             self._ground.pen.write(self._by, "fault.off", fault=fault, target=target)
-            self._taken.discard(target)
+            asyncio.get_running_loop().call_later(REST_S, self._taken.discard, target)
 
     async def _holds(self, least_s: float, most_s: float) -> None:
         """Let it last, but no longer than the run."""
@@ -103,6 +105,7 @@ class Nemesis:
                 one.process.kill()
                 await self._holds(0, 2)
                 one.process.start()
+                await self._back(one)
 
     async def _end_replica(self) -> None:
         one = self._chance.choice(self._ground.replicas)
@@ -111,6 +114,14 @@ class Nemesis:
                 took_s = await asyncio.to_thread(one.process.end)
                 self._ground.pen.write(self._by, "replica.ended", replica=one.name, took_s=took_s)
                 one.process.start()
+                await self._back(one)
+
+    async def _back(self, one: Placed) -> None:
+        """Wait until it listens again: who starts for ever shows nothing."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BACK_S):
+                while not await _listens(one.port):
+                    await asyncio.sleep(0.05)
 
     async def _pause_server(self) -> None:
         await self._paused("server-pause", self._chance.choice(self._ground.servers))
@@ -198,3 +209,12 @@ class Nemesis:
             entry.model_version_policy.specific.versions.append(version)
             entry.version_labels[self._chance.choice(("stable", "theirs"))] = version
         return config
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

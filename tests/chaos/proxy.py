@@ -36,8 +36,10 @@ NOTHING = Fault()
 class Proxy:
     """Listens at one address for another one."""
 
-    def __init__(self, listen: Address, to: Address, seed: int = 0) -> None:
+    def __init__(self, listen: Address, to: Address, seed: int = 0, loses: float = 0.0) -> None:
+        """`loses`: the part of answers that is replaced by a reset, whatever the fault is."""
         self._listen, self._to = listen, to
+        self._loses = loses
         self._chance = random.Random(seed)
         self._fault = NOTHING
         self._changed = asyncio.Event()
@@ -118,8 +120,8 @@ class Proxy:
     async def _both(self, near: _Streams, far: _Streams) -> None:
         left = [self._limit()]
         ways = (
-            self._carry(near[0], far[1], left, lambda: self._fault.forwards),
-            self._carry(far[0], near[1], left, lambda: self._fault.answers),
+            self._carry(near[0], far[1], left, (lambda: self._fault.forwards, 0.0)),
+            self._carry(far[0], near[1], left, (lambda: self._fault.answers, self._loses)),
         )
         tasks = [asyncio.create_task(one) for one in ways]
         try:
@@ -135,10 +137,13 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         left: list[float],
-        passes: Callable[[], bool],
+        way: tuple[Callable[[], bool], float],
     ) -> None:
+        passes, loses = way
         while data := await reader.read(_CHUNK):
             await self._until(passes)
+            if self._chance.random() < loses:
+                return
             if self._fault.delay_s:
                 await asyncio.sleep(self._fault.delay_s * self._chance.uniform(0.5, 1))
             left[0] = min(left[0], self._limit())

@@ -19,14 +19,24 @@ class Echo:
     def __init__(self) -> None:
         self.got = b""
         self.more = asyncio.Event()
+        self.talks: set[asyncio.Task[None]] = set()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self.talks.add(talk)
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 self.got += data
                 self.more.set()
                 writer.write(data)
-        writer.close()
+        await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ async def proxy(echo: Echo) -> AsyncIterator[Proxy]:
     yield made
     await made.close()
     server.close()
-    await server.wait_closed()
+    await asyncio.gather(*echo.talks)
 
 
 class Caller:
@@ -75,7 +85,7 @@ async def connected() -> AsyncIterator[Connect]:
 
     yield connect
     for one in open_ones:
-        one.writer.close()
+        await closed(one.writer)
 
 
 async def silent(caller: Caller) -> bool:
@@ -151,8 +161,17 @@ async def test_it_listens_on_sockets_of_the_file_system_too(proxy: Proxy, tmp_pa
     front = await Proxy(path, ("127.0.0.1", proxy.port)).start()
     caller = Caller(*await asyncio.open_unix_connection(path))
     assert await caller.says(b"x") == b"x"
-    caller.writer.close()
+    await closed(caller.writer)
     await front.close()
+
+
+async def test_what_is_lost_arrived_and_is_answered_by_a_reset(proxy: Proxy, echo: Echo) -> None:
+    lossy = await Proxy(("127.0.0.1", 0), ("127.0.0.1", proxy.port), loses=1.0).start()
+    caller = Caller(*await asyncio.open_connection("127.0.0.1", lossy.port))
+    assert await caller.says(b"done") == b""
+    assert echo.got == b"done"
+    await closed(caller.writer)
+    await lossy.close()
 
 
 async def test_refused_resets_what_is_open_and_whoever_comes(
