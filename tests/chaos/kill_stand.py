@@ -27,6 +27,7 @@ from tests.scenario.hook_target import HookTarget
 FLEET, PATIENCE_S = "default", 60.0
 POLL_S = 0.1  # of the dev servers' file systems
 ONE, TWO, HOOKED = "one", "two", "hooked"
+HOOKS, ON_EVENT = ("before_promote", "after_promote"), "on_event"
 QUICK: Mapping[str, str] = {
     "TFSCTL_AUTH": "off",
     "TFSCTL_OBSERVE_INTERVAL_S": "0.5",
@@ -165,14 +166,14 @@ class Stand:
             self.ask("POST", f"/models/{model}/versions:scan")
         if self.several:
             self.ask("POST", "/fleets", {"name": "other"})
-        for model in (ONE, TWO, HOOKED):
-            wanted = {"versions": [1, 2], "labels": {"stable": 1}, "force": True}
-            self.write("deploy", model, f"/fleets/{FLEET}/deployments/{model}", wanted, "PUT")
-        for moment in ("before_promote", "after_promote", "on_event"):
-            events = {"events": ["rollout.ended"]} if moment == "on_event" else {}
+        for moment in (*HOOKS, ON_EVENT):
+            events = {"events": ["rollout.ended"]} if moment == ON_EVENT else {}
             http = {"url": self.target.url(f"/{moment}")}
             hook = {"name": moment, "moment": moment, "model": HOOKED, "http": http}
             self.ask("POST", "/hooks", hook | events)
+        for model in (ONE, TWO, HOOKED):
+            wanted = {"versions": [1, 2], "labels": {"stable": 1}, "force": True}
+            self.write("deploy", model, f"/fleets/{FLEET}/deployments/{model}", wanted, "PUT")
         self.settle()
 
     # What people do -------------------------------------------------------------------------------
@@ -305,9 +306,12 @@ class Stand:
             if one["rollout"] or one["status"]["phase"] != "converged":
                 yield f"{one['model']}: {one['status']['sentence']}"
             yield from self._astray(one)
-        for hook in self.get("/hooks")["items"]:
-            runs = self.get(f"/hooks/{hook['name']}/runs")["items"]
+        ended = self.get(f"/events?kind=rollout.ended&model={HOOKED}&page_size=500")["items"]
+        for hook in (*HOOKS, ON_EVENT):
+            runs = self.get(f"/hooks/{hook}/runs")["items"]
             yield from (f"hook run {one['request_id']}" for one in runs if not one["ended_at"])
+            if hook == ON_EVENT and len(runs) < len(ended):
+                yield f"{len(ended) - len(runs)} runs of {hook}"
 
     def _astray(self, deployment: Any) -> Iterator[str]:
         """Labels that servers themselves do not answer as they should."""
