@@ -111,8 +111,9 @@ class World:
     def look(self, *, sweep: bool = False) -> Look:
         if not self.reachable:
             return Look(self.now, reachable=False)
-        hot = self.plan.hot if self.plan else frozenset[str]()
         wanted = {name: labels for name, (_, labels) in self.wants.items()}
+        unseen = frozenset(wanted) - frozenset(self.observed.models)
+        hot = unseen | self.plan.hot if self.plan else unseen
         known = replace(self.observed, looked_at=0.0) if sweep else self.observed
         asked = questions(known, wanted, OWNER, hot)
         labels: dict[str, dict[str, LabelAnswer]] = {}
