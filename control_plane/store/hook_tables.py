@@ -48,6 +48,7 @@ class HookRunRow(Row):
     __table_args__ = (
         Index(None, "rollout"),
         Index(None, "hook", "created_at"),
+        Index(None, "ended_at"),
         Index(
             "ix_hook_runs_open",
             "fleet",

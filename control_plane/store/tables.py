@@ -351,7 +351,17 @@ class EventRow(Row):
     revision: Mapped[int]
     reason: Mapped[str]
     data: Mapped[dict[str, Any]]
-    __table_args__ = (Index(None, "fleet", "seq"), Index(None, "model", "seq"))
+    __table_args__ = (
+        Index(None, "fleet", "seq"),
+        Index(None, "model", "seq"),
+        Index(
+            "ix_events_of_rollout",
+            "rollout",
+            "seq",
+            sqlite_where=text(OF_A_ROLLOUT),
+            postgresql_where=text(OF_A_ROLLOUT),
+        ),
+    )
 
 
 class IdempotencyRow(Row):
