@@ -52,7 +52,7 @@ class Client:
 
     def _next(self) -> Operation:
         self._count += 1
-        verbs = {"promote": 5, "rollback": 3, "read": 3}
+        verbs = {"promote": 6, "rollback": 2, "read": 2}
         (verb,) = self._chance.choices([*verbs], [*verbs.values()])
         name = f"{self._by}-{self._count}"
         model = self._chance.choice(MODELS)
@@ -66,7 +66,7 @@ class Client:
                 asked = {"version": version, "label": LABEL, "force": True, "reason": name}
                 return {**asked, "supersede": supersede}
             case "rollback":
-                target = self._chance.choice([None, None, *GOOD])
+                target = self._chance.choice([*GOOD, *[None] * 6])
                 return {"reason": name} | ({"to_version": target} if target else {})
             case _:
                 return {}

@@ -12,6 +12,7 @@ MARKER = "_cp_"
 OURS, FOREIGN, START = "ours", "foreign", "start"
 OUR_FAULT = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION"})
 Version = tuple[str, int]
+ACTS_S = 2.0  # a server has begun to unload what a config left out after so long
 _ALWAYS = float("inf")
 
 
@@ -25,7 +26,7 @@ class Truth:
     config: dict[str, set[int]] = field(default_factory=dict)
     labels: dict[Key, int] = field(default_factory=dict)  # without markers
     states: dict[Version, str] = field(default_factory=dict)
-    taken: set[Version] = field(default_factory=set)  # dropped by somebody else's config
+    taken: dict[Version, float] = field(default_factory=dict)  # by somebody else's config, when
     held: dict[Key, float] = field(default_factory=dict)  # labels that we keep up, since when
     past: dict[Key, list[tuple[float, int]]] = field(default_factory=dict)
     available: dict[Version, list[list[float]]] = field(default_factory=dict)  # POSIX, from and to
@@ -49,16 +50,15 @@ class Truth:
         self.states[version] = state
         if state == AVAILABLE:
             self.available.setdefault(version, []).append([one["at"], _ALWAYS])
+            self.taken.pop(version, None)
             up = [key for key, v in self.labels.items() if (key[0], v) == version]
             self.held |= {key: one["t"] for key in up if self.source == OURS}
         elif before == AVAILABLE:
             self.available[version][-1][1] = one["at"]
             yield from self._unloaded(version, one["t"])
-        if state == "START":
-            self.taken.discard(version)
 
     def _unloaded(self, version: Version, t: float) -> Iterator[Violation]:
-        if self.source != OURS or version in self.taken:
+        if self.source != OURS or t < self.taken.get(version, -_ALWAYS) + ACTS_S:
             return
         for (model, label), target in self.labels.items():
             if (model, target) == version:
@@ -74,7 +74,8 @@ class Truth:
         if source == OURS and self.source == OURS:
             yield from self._following(config, labels, one["t"])
         if source == FOREIGN:
-            self.taken |= {v for v in self.states if v[1] not in config.get(v[0], set())}
+            gone = [v for v in self.states if v[1] not in config.get(v[0], set())]
+            self.taken |= dict.fromkeys(gone, float(one["t"]))
         since, now = self.held, float(one["t"])
         up = [k for k, v in labels.items() if self.states.get((k[0], v)) == AVAILABLE]
         self.held = {k: since.get(k, now) for k in up} if source == OURS else {}
@@ -120,7 +121,8 @@ class Truth:
         """Find whether a prediction failed that we had promised."""
         key = (one["model"], one["label"])
         promised = self.held.get(key, _ALWAYS) <= one["began"]
-        theirs = (key[0], self.labels.get(key, 0)) in self.taken
+        meant = (key[0], self.labels.get(key, 0))
+        theirs = meant in self.taken and self.states.get(meant) != AVAILABLE
         if one["code"] in OUR_FAULT and promised and not theirs:
             yield self._broken("S21", one["t"], f"{key[1]} of {key[0]} failed: {one['code']}")
 

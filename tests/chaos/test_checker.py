@@ -253,6 +253,14 @@ def test_what_others_did_to_a_server_is_not_held_against_us() -> None:
     assert check(story.config([1, 2], 1, on=["a"]).answers(1).end().lines) == []
 
 
+def test_a_push_that_crosses_somebody_elses_may_point_at_what_that_one_unloads() -> None:
+    story = deployed().config([2], 2, foreign=True, on=["a"]).config([1, 2], 1, on=["a"])
+    story.lines[-1]["t"] = story.lines[-3]["t"] + 0.1
+    story.states(1, state="UNLOADING", on=["a"]).lines[-1]["t"] = story.lines[-2]["t"] + 0.1
+    story.fails("NOT_FOUND").states(1, state="START", on=["a"]).fails("NOT_FOUND")
+    assert check(story.states(1, on=["a"]).answers(1).end().lines) == []
+
+
 def test_a_restarted_server_is_filled_again_before_it_has_its_labels() -> None:
     story = deployed().tell("server:a", "server.began").fails("UNAVAILABLE")
     story.config([1, 2], on=["a"]).fails("INVALID_ARGUMENT").states(1, 2, on=["a"])
