@@ -50,6 +50,7 @@ class Kind(enum.StrEnum):
     UNDEPLOY = "undeploy"
     RESTORE = "restore"  # a whole state copied from an older revision
     REVERT = "revert"  # written when a rollout ends without success; its parent state again
+    ADOPT = "adopt"  # what somebody else had a server serve
     POLICY = "policy"  # a scan found versions that a policy takes
 
 

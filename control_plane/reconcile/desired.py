@@ -121,7 +121,8 @@ async def read(s: Session, name: str, known: Desired | None) -> Desired:
     targets = _targets(heads, journeys)
     paths = {model: await _base_path(s, model, known) for model in targets}
     ours = fleet.take_over == "always" or all(one.taken_over for one in servers.values())
-    registered = () if ours else await catalog.model_names(s)
+    known_to_all = ours and fleet.on_drift != "adopt"
+    registered = () if known_to_all else await catalog.model_names(s)
     return Desired(fleet, servers, heads, journeys, targets, paths, registered)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from control_plane.domain import standing
+from control_plane.domain import drift, standing
 from control_plane.domain.action import Blocked, Cause, Converged, Plan, Reload, Wait
 from control_plane.domain.assigned import assigned, owner_label
 from control_plane.domain.assignment import Assignment
@@ -27,12 +27,13 @@ from control_plane.domain.standing import Asked, Standpoint
 from control_plane.domain.state import Able, State
 from control_plane.failpoints import failpoint
 from control_plane.reconcile import observe
+from control_plane.reconcile.adoption import take_up
 from control_plane.reconcile.assignments import Desired
 from control_plane.reconcile.difference import difference as changed_by
 from control_plane.reconcile.news import Reporter
 from control_plane.reconcile.observe import Material
 from control_plane.reconcile.recorder import DesiredMoved, Entry
-from control_plane.reconcile.sight import learn, see, see_effect, seen_just_now
+from control_plane.reconcile.sight import learn, see, see_effect, seen_just_now, stands_aside
 from control_plane.reconcile.world import Key, Tracked, World
 from control_plane.store import catalog
 
@@ -66,6 +67,9 @@ async def reconcile_server(world: World, it: Tracked) -> float:
         await see(world, it)
         desired = await _assign(world, it)
     plan = await _decide(world, it, desired)
+    if await take_up(world, it, desired):
+        desired = await _assign(world, it)
+        plan = await _decide(world, it, desired)
     await failpoint("server.planned")
     if isinstance(plan.action, Reload) and _may_push(world, it):
         plan = await _push(world, it, plan, desired)
@@ -95,6 +99,8 @@ async def _assign(world: World, it: Tracked) -> Desired:
         it.server = found
     owner = owner_label(world.installation, fleet)
     it.assignment = assigned(desired.goal, it.server, world.elsewhere(it), owner)
+    if stands_aside(it) and drift.held(it.assignment, it.observed, world.now()) is None:
+        it.observed = replace(it.observed, looked_at=0.0)  # it was looked at only now and then
     return desired
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from control_plane.domain import evidence
-from control_plane.domain.action import Converged, Reload
+from control_plane.domain.action import Blocked, Cause, Converged, Reload
 from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.evidence import answered
 from control_plane.domain.observed import Look, Observed
@@ -103,7 +103,7 @@ def _questions(world: World, it: Tracked, *, sweep: bool) -> Questions:
     observed, assigned = it.observed, it.assignment
     wanted = {name: one.labels for name, one in assigned.models.items()} if assigned else {}
     if assigned and (not assigned.taken_over or _is_taken_up(it, assigned)):
-        wanted = _guessed(world, it) | wanted
+        wanted = _guessed(world, it, wanted)
     names = {*wanted, *observed.models}
     turn = names if sweep else _slice(world, it, names)
     hot = (set(wanted) - set(observed.models)) | _moving(world, it) | turn
@@ -135,20 +135,33 @@ def _is_taken_up(it: Tracked, assigned: Assignment) -> bool:
     return assigned.on_drift == "adopt" and it.observed.foreign
 
 
-def _guessed(world: World, it: Tracked) -> dict[str, Mapping[str, int]]:
+def _guessed(
+    world: World, it: Tracked, wanted: Mapping[str, Mapping[str, int]]
+) -> dict[str, Mapping[str, int]]:
     """What a server that is not ours may serve: any model that we know, under the usual labels."""
     desired = world.desired.known(it.server.fleet)
-    return dict.fromkeys(desired.registered if desired else (), USUAL_LABELS)
+    names = {*(desired.registered if desired else ()), *wanted}
+    return {name: {**USUAL_LABELS, **wanted.get(name, {})} for name in names}
 
 
 def _partly(it: Tracked) -> bool:
     """Whether a full look would show no more than a short one.
 
-    Nobody writes to a server that was not taken over, and a call that is still open may take long.
+    Nothing of ours goes to a server that was not taken over, or where somebody else's config is
+    let be; and a call that is still open may take long.
     """
+    if stands_aside(it):
+        return True
     intent = it.observed.intent
     waits = intent is not None and intent.answer is None and bool(intent.names_added)
     return waits or (it.assignment is not None and not it.assignment.taken_over)
+
+
+def stands_aside(it: Tracked) -> bool:
+    """Whether the last plan left somebody else's config in its place, to be taken up by nobody."""
+    action = it.standpoint.plan.action if it.standpoint else None
+    aside = isinstance(action, Blocked) and action.cause in (Cause.DRIFTED, Cause.PAUSED)
+    return aside and it.assignment is not None and it.assignment.on_drift != "adopt"
 
 
 def _moving(world: World, it: Tracked) -> set[str]:

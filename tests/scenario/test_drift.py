@@ -1,12 +1,14 @@
 """Somebody else's configs, restarts and lost directories: named, and answered as the fleet says."""
 
+import shutil
 from typing import Any
 
+from control_plane.domain.advance import LOOP_ACTOR
 from control_plane.domain.drift import FLIPS_THAT_PAUSE
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.standing import Status
-from control_plane.domain.state import Absent, Config, ModelConfig
+from control_plane.domain.state import Absent, Config, ModelConfig, Resolved
 from control_plane.services import doctor, fleets
 from control_plane.services.commit import nothing_more
 from tests.scenario.stage import FLEET, TOLD, Stage, now, until
@@ -129,3 +131,43 @@ async def test_three_flips_in_a_minute_pause_what_nobody_told_us_and_the_doctor_
     verdicts = {one["check"]: one["verdict"] for one in found["findings"]}
     assert verdicts["config-file-polling"] == "problem"
     assert len(await stage.events("server.drifted")) == FLIPS_THAT_PAUSE
+
+
+async def foreign(stage: Stage, versions: set[int], **labels: int) -> None:
+    """Somebody has the server `a` serve this of half_plus_two, and nothing else."""
+    path = str(stage.models / "half_plus_two")
+    config = Config({"half_plus_two": ModelConfig(path, frozenset(versions), labels)})
+    await stage.clients["a"].reload(config, None, "", timeout_s=5)
+
+
+async def test_what_somebody_had_a_server_serve_becomes_what_its_fleet_serves(stage: Stage) -> None:
+    await served(stage, "a", "b")
+    await on_drift(stage, "adopt")
+    seen = await stage.events("revision.created")
+    await foreign(stage, {1, 2}, stable=2, canary=1)
+    await stage.answers("b", "half_plus_two", 2)
+    for server in ("a", "b"):
+        await stage.settles(server, Status.READY, 25)
+        assert await stage.label(server, "half_plus_two") == Resolved(2)
+        assert await stage.label(server, "half_plus_two", "canary") == Resolved(1)
+    (made,) = (await stage.events("revision.created"))[len(seen) :]
+    assert (made.actor, made.data["kind"], made.reason) == (LOOP_ACTOR, "adopt", "seen on a")
+    last = [one for one in await stage.events("server.reloaded") if one.server == "a"][-1]
+    assert last.data["sentence"] == "mark half_plus_two as ours"
+    await stage.done(await stage.rollback("half_plus_two"))
+    assert await stage.label("a", "half_plus_two") == Resolved(1)
+
+
+async def test_what_cannot_be_taken_up_is_left_alone_with_the_reason(stage: Stage) -> None:
+    await served(stage)
+    await on_drift(stage, "adopt")
+    pushed = await reloads(stage)
+    await stage.foreign("a")
+    await until(lambda: stage.sentence("a"), lambda seen: "nothing is served there" in seen)
+    shutil.copytree(stage.models / "half_plus_two" / "1", stage.models / "half_plus_two" / "9")
+    await foreign(stage, {1, 9})
+    await until(lambda: stage.sentence("a"), lambda seen: "has no version 9" in seen)
+    assert await reloads(stage) == pushed
+    await stage.scan("half_plus_two")
+    await stage.settles("a", Status.READY, 25)
+    assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE", 2: "END", 9: "AVAILABLE"}
