@@ -92,8 +92,8 @@ class Plane:
             pause = {"seconds": pause_s}
             begin = ["load", person, "canary", {"bake": pause}, gate, person]
             steps = [*begin, waves, {"drain": pause}, "retire"]
-            self.send(calls.put_strategy(name, {"steps": steps}))
-        self.send(calls.put_strategy("early", {"steps": ["load", gate, "canary", "promote"]}))
+            self.send(strategy_calls.put_strategy(name, {"steps": steps}))
+        self.send(strategy_calls.put_strategy("early", {"steps": ["load", gate, "canary", "promote"]}))
 
     def _hook(self, moment: Moment) -> dict[str, Any]:
         many = moment in (Moment.AFTER_LOAD, Moment.BEFORE_UNLOAD)
