@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from control_plane.client import calls, hook_calls
+from control_plane.client import calls, hook_calls, strategy_calls
 from control_plane.client.answers import Rollout
 from control_plane.client.calls import DeploymentSpec, Promotion, Rollback, ServerSpec
 from control_plane.domain.hook import Moment
@@ -93,7 +93,9 @@ class Plane:
             begin = ["load", person, "canary", {"bake": pause}, gate, person]
             steps = [*begin, waves, {"drain": pause}, "retire"]
             self.send(strategy_calls.put_strategy(name, {"steps": steps}))
-        self.send(strategy_calls.put_strategy("early", {"steps": ["load", gate, "canary", "promote"]}))
+        self.send(
+            strategy_calls.put_strategy("early", {"steps": ["load", gate, "canary", "promote"]})
+        )
 
     def _hook(self, moment: Moment) -> dict[str, Any]:
         many = moment in (Moment.AFTER_LOAD, Moment.BEFORE_UNLOAD)
