@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from control_plane.domain.errors import ControlPlaneError, SchemaMismatch
-from control_plane.services import retention
 from control_plane.settings import Settings
 from control_plane.store import files, migrated
-from control_plane.store.database import Database
 
 if TYPE_CHECKING:
+    from control_plane.store.database import Database
     from control_plane.store.schema import Migration
 
 FORGET_S: Final = 3600.0
@@ -72,12 +71,14 @@ def history() -> "Sequence[Migration]":
 
 
 async def forget(
-    db: Database,
+    db: "Database",
     clock: Callable[[], datetime],
     journal_days: int | None,
     every_s: float = FORGET_S,
 ) -> None:
     """Delete what is too old, every now and then, until cancelled; see `services.retention`."""
+    from control_plane.services import retention
+
     while True:
         try:
             if rows := await retention.forget(db, clock(), journal_days):
