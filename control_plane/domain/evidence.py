@@ -304,11 +304,11 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
     for name, versions in observed.models.items():
         kept = intent.config.models[name].versions if name in intent.config.models else frozenset()
         times = dropped.setdefault(name, {})
-        for version in versions:
+        for version, seen in versions.items():
             if version in kept:
                 times.pop(version, None)
             else:
-                times.setdefault(version, at)
+                times.setdefault(version, _left_at(seen, intent, at))
     known = replace(
         observed,
         verified=Verified(intent.config, intent.marker, at),
@@ -323,6 +323,12 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
     returned = intent.answer is not None and intent.answer.code in RETURNED
     cleared = intent.sent_at if returned else observed.cleared_at
     return replace(known, proven=_proven(known), cleared_at=cleared)
+
+
+def _left_at(seen: VersionSeen, intent: Intent, at: Instant) -> Instant:
+    """When a version that the intent omits was dropped: before it, if its unload ended before."""
+    unloaded = seen.state is State.END and not seen.failed
+    return seen.since if unloaded and seen.since < intent.sent_at else at
 
 
 def _see_owner(observed: Observed, look: Look) -> Observed:

@@ -191,6 +191,19 @@ def test_a_version_that_leaves_the_config_counts_as_dropped_from_its_verificatio
     assert after.dropped["m"] == {2: NOW + 1}
 
 
+def test_a_version_that_was_unloaded_before_a_push_was_not_dropped_by_it() -> None:
+    states = {"m": {1: State.AVAILABLE, 2: State.END}}
+    stranger = running(config(m=entry("m", 1, 2)), states)
+    failed = replace(stranger.models["m"][2], error_code=13, error="bad")
+    fewer = Intent(OLD, Marker("m", 1), frozenset(), NOW, answer=OK)
+    markers: dict[tuple[str, str], LabelAnswer] = {("m", OLD.digest_label): Resolved(1)}
+    after = learn(replace(stranger, intent=fewer), Look(NOW + 1, markers=markers))
+    assert after.dropped["m"] == {2: stranger.models["m"][2].since}
+    models = {"m": {**stranger.models["m"], 2: failed}}
+    after = learn(replace(stranger, models=models, intent=fewer), Look(NOW + 1, markers=markers))
+    assert after.dropped["m"] == {2: NOW + 1}, "it was managed to this day"
+
+
 def test_a_failure_is_counted_once_and_again_after_the_next_try() -> None:
     bad = {"m": {1: AVAILABLE, 2: VersionStatus(State.END, 13, "bad")}}
     first = learn(ONE, look(NOW + 1, bad))
