@@ -37,6 +37,7 @@ class Nemesis:
         self._taken = taken
         self._pushed: dict[str, deque[float]] = defaultdict(deque)
         self.count = 0
+        self.last = ""  # what it did last
 
     async def run(self) -> None:
         """Hurt and heal until it is over."""
@@ -80,6 +81,7 @@ class Nemesis:
             return
         self._taken.add(target)
         self.count += 1
+        self.last = f"{fault} {target}"
         self._ground.pen.write(self._by, "fault.on", fault=fault, target=target)
         try:
             yield True

@@ -42,14 +42,17 @@ async def measure(setup: Setup, faults: int, home: Path) -> list[float]:
         while len(took) < faults:
             before = nemesis.count
             hurt = asyncio.create_task(nemesis.one_of_servers())
-            if chance.random() < 0.5:
+            promotes = chance.random() < 0.5
+            if promotes:
                 await _promoted(http, ground, chance)
             await hurt
             began = time.monotonic()
             await until_converged(http, ground)
             if nemesis.count > before:
                 took.append(time.monotonic() - began)
-                sys.stderr.write(f"{len(took)}/{faults} {took[-1]:.2f}s\n")
+                beside = ", beside a promotion" if promotes else ""
+                told = f"{took[-1]:.2f}s {nemesis.last}{beside}"
+                sys.stderr.write(f"{len(took)}/{faults} {told}\n")
     return took
 
 
