@@ -23,6 +23,8 @@ from control_plane.store import sqlite
 
 BUSY_S = 5.0  # how long a statement waits for another's lock
 IDLE_S = 2.4  # who freezes inside a transaction loses its locks so soon: well before its leases
+_LONGEST = 5 / 3  # of that: a transaction that writes, idle or not
+_TRANSACTION_TIMEOUT_FROM = 17_00_00  # older servers do not end who froze between a batch's parts
 _CACHE_KB = 512  # of each connection that reads
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # older ones can corrupt a WAL that two connections reset at once
 _DRIVERS = {
@@ -105,9 +107,16 @@ def connect(where: URL, busy_s: float, idle_s: float) -> Engines:
         glancer = _sqlite(where, sqlite.Use.GLANCES, threads, pool_size=2, busy_s=busy_s)
         return Engines(writer, reader, glancer, threads)
     options = _postgres_options(where, busy_s, idle_s)
-    writer = create_async_engine(where, pool_size=10, max_overflow=10, **options)
-    snapshots = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    reader = writer.execution_options(**snapshots)
+    writer = create_async_engine(where, pool_size=5, max_overflow=10, **options)
+    _limit(writer, idle_s * _LONGEST)
+    reader = create_async_engine(
+        where,
+        pool_size=5,
+        max_overflow=10,
+        isolation_level="REPEATABLE READ",
+        execution_options={"postgresql_readonly": True},
+        **options,
+    )
     return Engines(writer, reader, reader)
 
 
@@ -172,6 +181,24 @@ def _prepare(engine: Engine, begin: str, busy_s: float) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
+
+
+def _limit(engine: AsyncEngine, longest_s: float) -> None:
+    """Let no transaction hold its locks for longer, whatever became of who began it.
+
+    A server that waits for the rest of a batch does not call that idle, so nothing is sent as one:
+    several rows go in one statement.
+    """
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+
+    def connected(connection: Any, _record: Any) -> None:
+        if connection.driver_connection.info.server_version >= _TRANSACTION_TIMEOUT_FROM:
+            cursor = connection.cursor()
+            cursor.execute(f"SET transaction_timeout = {int(longest_s * 1000)}")
+            cursor.close()
+            connection.commit()
+
+    event.listen(engine.sync_engine, "connect", connected)
 
 
 def _postgres_options(where: URL, busy_s: float, idle_s: float) -> dict[str, Any]:

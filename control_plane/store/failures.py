@@ -17,7 +17,7 @@ from control_plane.domain.errors import (
 
 # Classes and codes of SQLSTATE: connection, resources, operator, serialization, locks, read-only.
 _BUSY_CLASSES = ("08", "53", "57", "40")
-_BUSY_CODES = frozenset({"55P03", "25P03", "25006"})
+_BUSY_CODES = frozenset({"55P03", "25P03", "25P04", "25006"})
 _SCHEMA_CODES = frozenset({"42P01", "42703", "3D000", "3F000"})
 _DATA_CLASS = "22"
 _BUSY_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")

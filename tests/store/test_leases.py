@@ -7,7 +7,7 @@ import pytest
 from control_plane.domain.errors import LeaseLost, StoreBusy
 from control_plane.domain.fleet import Fleet
 from control_plane.store import fleets, leases, rollouts
-from control_plane.store.database import Database
+from control_plane.store.database import Database, Session
 from control_plane.store.leases import Lease
 from tests.databases import Postgres, fresh_database
 from tests.store.builders import NOON
@@ -147,6 +147,35 @@ async def test_a_leader_frozen_inside_a_transaction_holds_up_nobody_for_long(
             assert await rollouts.verified(s, "default", "ranker", "stable") == ()
         await frozen.close()
         await other.close()
+
+
+async def test_a_leader_frozen_between_two_statements_of_a_batch_holds_up_nobody_for_long(
+    postgres: Postgres,
+) -> None:
+    with fresh_database(postgres) as url:
+        frozen, other = Database.open(url, idle_s=0.6), Database.open(url)
+        lease = await _must_acquire(frozen, "one", ttl_s=1)
+        taken: list[Lease] = []
+        with pytest.raises(StoreBusy):
+            async with frozen.begin() as s:
+                await leases.check(s, "default", lease.epoch)
+                await _send_half_a_batch(s)
+                async with asyncio.timeout(20):
+                    taken.append(await _taken_over(other))
+        assert [one.epoch for one in taken] == [lease.epoch + 1]
+        await frozen.close()
+        await other.close()
+
+
+async def _send_half_a_batch(s: Session) -> None:
+    """The server waits for the rest then, and does not call that idle."""
+    raw = await s.get_raw_connection()
+    driver = raw.driver_connection
+    assert driver is not None
+    driver.pgconn.enter_pipeline_mode()
+    driver.pgconn.send_query_params(b"SELECT 1", None)
+    driver.pgconn.send_flush_request()
+    driver.pgconn.flush()
 
 
 async def _write_after_takeover(frozen: Database, other: Database, lease: Lease) -> None:
