@@ -189,6 +189,16 @@ class FleetChange(Body):
     on_drift: Literal["enforce", "alert", "adopt"] | None = None
 
 
+class FleetImport(Body):
+    """A config file of servers that run already."""
+
+    config: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+    labels: Annotated[list[LabelName], Field(max_length=100)] = []
+    server: Name | Literal[""] = ""
+    force: bool = False
+    reason: Reason = ""
+
+
 class Flags(Body):
     """A server's own flags, as far as known."""
 

@@ -10,6 +10,7 @@ from control_plane.cli import (
     doctor,
     fleets,
     hooks,
+    imports,
     look,
     past,
     process,
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 registry.models.add_typer(request_sets.request_sets)
+fleets.fleets.add_typer(imports.commands)
 for _commands in (
     process.commands,
     deployments.commands,

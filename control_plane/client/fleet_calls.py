@@ -41,6 +41,13 @@ def drain_server(fleet: str, name: str, reason: str = "") -> Call[Server]:
     return Call("POST", path, body=given(reason=reason))
 
 
+def import_config(fleet: str, config: str, **how: Any) -> Call[Mapping[str, Any]]:
+    """Import a `models.config`; `how` is labels, server, force, reason."""
+    return Call(
+        "POST", path_of("fleets", f"{fleet}:import"), body={"config": config, **given(**how)}
+    )
+
+
 def enforce(fleet: str, name: str, reason: str = "") -> Call[Server]:
     """Have our config put back on a server that drifted."""
     path = path_of("fleets", fleet, "servers", f"{name}:enforce")

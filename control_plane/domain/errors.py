@@ -110,6 +110,10 @@ class PhaseForbids(Conflict):
     """The rollout is not in a phase that allows this."""
 
 
+class ServersDiffer(Conflict):
+    """The servers of the fleet do not serve the same, so none of it can be taken for all."""
+
+
 class NotOurs(Conflict):
     """Nobody took this server over, so no config of ours goes there; take it over first."""
 

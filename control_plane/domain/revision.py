@@ -51,6 +51,7 @@ class Kind(enum.StrEnum):
     RESTORE = "restore"  # a whole state copied from an older revision
     REVERT = "revert"  # written when a rollout ends without success; its parent state again
     ADOPT = "adopt"  # what somebody else had a server serve
+    IMPORT = "import"  # what servers were seen to serve of a config file
     POLICY = "policy"  # a scan found versions that a policy takes
 
 

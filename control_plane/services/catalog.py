@@ -104,6 +104,19 @@ async def register(
     """
     domain.check_version("version", version.number)
     base_path = (await model(db, version.model)).base_path
+    read = await looked_at(db, version, base_path, force=force)
+    async with db.begin() as s:
+        await enter(s, read)
+        await commit(s, read)
+    return read
+
+
+async def looked_at(db: Database, version: Version, base_path: str, *, force: bool) -> Version:
+    """Return a version with what its files show; they are under this base path.
+
+    Raises:
+        ArtifactMissing: its directory is not seen, and `force` is not set.
+    """
     where = await _places(db, base_path)
     artifact = await artifacts.one_version(where, version.number)
     if isinstance(artifact, Absent) and not force:
@@ -111,11 +124,7 @@ async def register(
         raise ArtifactMissing(
             artifact.reason, hint="force goes on all the same", looked_for=looked_for
         )
-    read = await _with_digest(db, _read(version, artifact), where)
-    async with db.begin() as s:
-        await _add(s, read)
-        await commit(s, read)
-    return read
+    return await _with_digest(db, _read(version, artifact), where)
 
 
 async def scan(
@@ -151,7 +160,7 @@ async def scan(
     outcome = Scanned(numbers, tuple(sorted(known)), spoilt | faults, tuple(fresh))
     async with db.begin() as s:
         for one in fresh:
-            await _add(s, one, journal_it=False)
+            await enter(s, one, journal_it=False)
         for one in mended:
             await store.save_version(s, one, None)
         await journal.append(s, *(_registered(one, actor, now) for one in (*fresh, *mended)))
@@ -271,7 +280,12 @@ async def _with_digest(db: Database, version: Version, where: tuple[str, ...]) -
     return replace(version, digest=await artifacts.digest(where, version.number))
 
 
-async def _add(s: Session, version: Version, *, journal_it: bool = True) -> None:
+async def enter(s: Session, version: Version, *, journal_it: bool = True) -> None:
+    """Write a new version down.
+
+    Raises:
+        Conflict: the number was deleted, and had other files.
+    """
     deleted = await store.deleted_digest(s, version.model, version.number)
     if deleted is not None and deleted != version.digest:
         text = f"version {version.number} of {version.model} was deleted, and had other files"
