@@ -139,6 +139,8 @@ def _chosen(
 def _sharing(ranks: Collection[Rank]) -> tuple[Rank, ...]:
     """The ranks that go out in one push: the lowest there is, and what may go with it."""
     best = min(ranks)
+    if best is Rank.MOVE:
+        return (best, Rank.RESTORE)
     if best is Rank.RESTORE:
         return (best, Rank.LOAD, Rank.ADD)
     return (best, Rank.ADD) if best is Rank.LOAD and Rank.DROP not in ranks else (best,)

@@ -115,7 +115,12 @@ class Wired:
         for wire in self.wires.values():
             wire.configs.clear()
             wire.codes.clear()
-        await self.stage.done(self.stage._started(await use_case(call())))
+
+        def agreed(again: Planned) -> dict[str, Any]:
+            assert plan_json(again)["plan_hash"] == plan["plan_hash"]
+            return plan
+
+        await self.stage.done(self.stage._started(await use_case(replace(call(), agreed=agreed))))
         await self.settled()
         for name, wire in self.wires.items():
             told = [one["config"] for one in plan["reloads"] if one["server"] == name]

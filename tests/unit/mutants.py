@@ -159,6 +159,12 @@ MUTANTS = (
         "ADDS_PER_PUSH = 80",
     ),
     Mutant(
+        "restores labels in a push after the one that moves the others of their group",
+        "planner",
+        "        return (best, Rank.RESTORE)\n",
+        "        return (best,)\n",
+    ),
+    Mutant(
         "counts versions of names that are there as adds",
         "planner",
         "    names = [name for name in sure if chosen[name].rank is Rank.ADD]\n",

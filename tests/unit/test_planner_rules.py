@@ -263,6 +263,16 @@ def test_restored_labels_share_a_push_with_adds_and_need_no_proof() -> None:
     assert sent == {"m": ({1}, {"stable": 1}), "n": ({1}, {})}
 
 
+def test_restored_labels_go_along_with_moved_ones() -> None:
+    two = running(
+        config(m=entry("m", 1, 2, stable=1), n=entry("n", 1)),
+        {"m": {1: AVAILABLE, 2: AVAILABLE}, "n": {1: AVAILABLE}},
+        proven={"m": {"stable": 1}, "n": {"stable": 1}},
+    )
+    wanted = assigned(m=want("m", 1, 2, stable=2), n=want("n", 1, stable=1), o=want("o", 1))
+    assert pushed(plan(wanted, two)) == {"m": ({1, 2}, {"stable": 2}), "n": ({1}, {"stable": 1})}
+
+
 def test_a_moved_label_shares_no_push_with_adds() -> None:
     sent = pushed(plan(assigned(m=want("m", 1, 2, stable=2), n=want("n", 1)), BOTH))
     assert sent == {"m": ({1, 2}, {"stable": 2})}
