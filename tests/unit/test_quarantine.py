@@ -65,6 +65,20 @@ def test_a_suspect_waits_until_nothing_else_is_to_be_done() -> None:
     assert decided.action.names_added == {"b"}
 
 
+def test_a_suspect_whose_label_is_moving_does_not_hold_up_those_that_it_waits_for() -> None:
+    moves = replace(want("b", 1, 2, stable=2), moving=True)
+    wanted = assigned(a=want("a", 1), b=moves)
+    alone = running(config(b=entry("b", 1)), {"b": {1: State.AVAILABLE}})
+    doubtful = replace(alone, suspects={"b": {2: Suspect(2, "it did", NOW - 5)}})
+    assert pushed(plan(wanted, doubtful)) == {"a": ({1}, {}), "b": ({1}, {})}
+    both = running(
+        config(a=entry("a", 1), b=entry("b", 1)),
+        {"a": {1: State.AVAILABLE}, "b": {1: State.AVAILABLE}},
+    )
+    doubtful = replace(both, suspects={"b": {2: Suspect(2, "it did", NOW - 5)}})
+    assert pushed(plan(wanted, doubtful))["b"] == ({1, 2}, {})
+
+
 def test_of_several_suspects_one_goes_at_a_time() -> None:
     all_of_them = {name: {1: Suspect(1, "it did", NOW - 5)} for name in "abc"}
     assert pushed(plan(ALL_THREE, replace(strange({}), suspects=all_of_them))).keys() == {"a"}
