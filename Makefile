@@ -51,7 +51,7 @@ browser-deps:
 
 chaos-slice: venv ## a fleet under fire: two seeds on each database, at most 5 minutes
 	@for store in sqlite postgres; do for seed in 1 2; do \
-	  $(BIN)/python -m tests.chaos --store $$store --seed $$seed --seconds 40 || exit 1; done; done
+	  $(BIN)/python -m tests.chaos --store $$store --seed $$seed --seconds 25 || exit 1; done; done
 
 chaos: venv ## the same for longer, server faults and leader kills; SCALE=10 for ten times as much
 	@for store in sqlite postgres; do for seed in $$(seq 11 $$((10 + 5 * $(SCALE)))); do \
