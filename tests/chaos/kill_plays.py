@@ -9,6 +9,7 @@ from typing import Any
 
 from control_plane.failpoints import NAMES
 from tests.chaos.kill_stand import FLEET, HOOKED, ONE, TWO, Stand, Stuck, until
+from tests.faults.plane import FAIL
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,18 @@ def _promoted(stand: Stand) -> None:
 
 def _fails(stand: Stand, version: int) -> None:
     _finished(stand, _promote(stand, TWO, version), "failed")
+
+
+def _is_refused(stand: Stand, version: int) -> None:
+    """A gate fails when the version is loaded: it is dropped again."""
+    _finished(stand, _promote(stand, TWO, version, strategy="gated"), "failed")
+
+
+def _gated(stand: Stand) -> int:
+    gate = {"kind": "http", "url": stand.target.url("/gate", FAIL)}
+    steps = ["load", {"gate": gate}, "promote", "retire"]
+    stand.ask("PUT", "/strategies/gated", {"steps": steps})
+    return stand.new(TWO)
 
 
 def _promotes_together(stand: Stand, versions: Mapping[str, int]) -> None:
@@ -128,7 +141,8 @@ def _leases(stand: Stand) -> str:
 def _writes_through_another(stand: Stand, _: Any) -> None:
     """The replica that did not write hears of it, and dies of that."""
     _starts_another(stand, _)
-    stand.beside.http.post("/api/v1/models", json={"name": f"m{time.time_ns()}", "base_path": "/"})
+    model = {"name": f"m{time.time_ns()}", "base_path": str(stand.home / ONE)}
+    stand.beside.http.post("/api/v1/models", json=model).raise_for_status()
 
 
 PLAYS: Mapping[str, Play] = {
@@ -137,6 +151,7 @@ PLAYS: Mapping[str, Play] = {
     "cold": Play(lambda stand, version: _finished(stand, _promote(stand, TWO, version)),
                  lambda stand: stand.new(TWO)),
     "failed": Play(_fails, lambda stand: stand.broken(TWO)),
+    "refused": Play(_is_refused, _gated),
     "hooked": _promotes(HOOKED),
     "group": Play(_promotes_together,
                   lambda stand: {model: stand.other(model) for model in (ONE, TWO)}),
@@ -152,8 +167,8 @@ PLAYS: Mapping[str, Play] = {
     "hear": Play(_writes_through_another),
 }  # fmt: skip
 
-_MOVES = ("promote", "rollback", "cold", "hooked", "group", "failed", "supersede", "abort")
-_FORWARD = ("promote", "cold", "hooked", "group", "failed", "supersede")
+_FORWARD = ("promote", "cold", "hooked", "group", "refused", "supersede")
+_MOVES = (*_FORWARD, "rollback")
 _BY_NAME: Mapping[str, tuple[str, ...]] = {
     "request.begun": ("promote", "rollback", "group", "approve", "again"),
     "request.refused": ("again",),
@@ -161,8 +176,8 @@ _BY_NAME: Mapping[str, tuple[str, ...]] = {
     "steer.before_commit": ("approve", "abort"),
     "steer.committed": ("approve", "abort"),
     "change.superseded": ("supersede", "rollback_over"),
-    "revert.before_append": ("failed", "abort"),
-    "revert.appended": ("failed", "abort"),
+    "revert.before_append": ("failed", "refused", "abort"),
+    "revert.appended": ("failed", "refused", "abort"),
     "label.verified": ("promote", "rollback", "cold", "hooked", "group"),
     "push.verified": ("promote", "rollback", "cold", "hooked", "group"),
     "start.led": ("start",),

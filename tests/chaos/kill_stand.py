@@ -48,7 +48,7 @@ def until(good: Callable[[], bool], what: Callable[[], object], s: float = PATIE
     while not good():
         if time.monotonic() > ends_at:
             raise Stuck(f"after {s:g} s: {what()}")
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 class Served:
@@ -292,20 +292,20 @@ class Stand:
         left: list[str] = []
 
         def settled() -> bool:
-            left[:] = self._left()
-            return not left
+            left[:] = [next(self._left(), "")]  # the first is enough
+            return left == [""]
 
-        until(settled, lambda: "; ".join(left))
+        until(settled, lambda: left[0])
         self.watch()
 
     def _left(self) -> Iterator[str]:
-        for one in self.get(f"/fleets/{FLEET}/servers")["items"]:
-            if one["status"] != "ready":
-                yield f"{one['name']} is {one['status']}: {one['sentence']}"
         for one in self.get(f"/fleets/{FLEET}/deployments")["items"]:
             if one["rollout"] or one["status"]["phase"] != "converged":
                 yield f"{one['model']}: {one['status']['sentence']}"
             yield from self._astray(one)
+        for one in self.get(f"/fleets/{FLEET}/servers")["items"]:
+            if one["status"] != "ready":
+                yield f"{one['name']} is {one['status']}: {one['sentence']}"
         ended = self.get(f"/events?kind=rollout.ended&model={HOOKED}&page_size=500")["items"]
         for hook in (*HOOKS, ON_EVENT):
             runs = self.get(f"/hooks/{hook}/runs")["items"]
@@ -348,7 +348,7 @@ class Stand:
         for hook in self.get("/hooks")["items"]:
             for run in self.get(f"/hooks/{hook['name']}/runs")["items"]:
                 self.pen.write("runner", "hook.run", run=run, hook=hook)
-        for asked in self.target.asked:
+        for asked in (one for hook in (*HOOKS, ON_EVENT) for one in self.target.at(f"/{hook}")):
             told = {"id": asked.headers["x-request-id"], "rollout": asked.body["rollout"]}
             self.pen.write("runner", "hook.asked", **told)
         self.pen.write("runner", "end")

@@ -157,12 +157,17 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20, help="kills at each failpoint")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--only", choices=NAMES, action="append", help="failpoints; else all")
+    parser.add_argument(
+        "--play", choices=PLAYS, help="in this play alone; else in all that pass it"
+    )
     parser.add_argument("--does", choices=("die", "raise", "sleep:1"), default="die")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="stands side by side")
     given = parser.parse_args()
     names = given.only or names_for(given.store)
     groups = [kills_of(name, given.runs, given.seed, given.does) for name in names]
+    if given.play:
+        groups = [[replace(kill, play=given.play) for kill in kills] for kills in groups]
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     with running_zygote() as zygote:
         result = measured(zygote, given.store, groups, given.jobs, folder)
