@@ -157,14 +157,20 @@ async def test_a_leader_frozen_between_two_statements_of_a_batch_holds_up_nobody
         lease = await _must_acquire(frozen, "one", ttl_s=1)
         taken: list[Lease] = []
         with pytest.raises(StoreBusy):
-            async with frozen.begin() as s:
-                await leases.check(s, "default", lease.epoch)
-                await _send_half_a_batch(s)
-                async with asyncio.timeout(20):
-                    taken.append(await _taken_over(other))
+            await _freeze_in_a_batch(frozen, lease, other, taken)
         assert [one.epoch for one in taken] == [lease.epoch + 1]
         await frozen.close()
         await other.close()
+
+
+async def _freeze_in_a_batch(
+    frozen: Database, lease: Lease, other: Database, taken: list[Lease]
+) -> None:
+    async with frozen.begin() as s:
+        await leases.check(s, "default", lease.epoch)
+        await _send_half_a_batch(s)
+        async with asyncio.timeout(20):
+            taken.append(await _taken_over(other))
 
 
 async def _send_half_a_batch(s: Session) -> None:
