@@ -315,7 +315,7 @@ def test_planner_survives_everything(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.ERROR, "control_plane.devserver")
-    examples = int(os.environ.get("PLANNER_EXAMPLES", "400"))
+    examples = int(os.environ.get("PLANNER_EXAMPLES", "300"))
     REACHED.clear()
     run_state_machine_as_test(
         Planner,
