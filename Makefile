@@ -3,13 +3,14 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SCALE ?= 1
+KILLS ?= 20
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -59,6 +60,10 @@ chaos: venv ## the same for longer, server faults and leader kills; SCALE=10 for
 	$(BIN)/python -m tests.chaos --calm --rate 200 --seconds $$((60 * $(SCALE)))
 	$(BIN)/python -m tests.chaos.server_faults --faults $$((20 * $(SCALE)))
 	$(BIN)/python -m tests.chaos.leader_kills --kills $$((20 * $(SCALE)))
+
+chaos-kills: venv ## kill -9 at every failpoint, KILLS times each, on both databases (about an hour)
+	$(BIN)/python -m tests.chaos.kills --runs $(KILLS) --store sqlite
+	$(BIN)/python -m tests.chaos.kills --runs $(KILLS) --store postgres
 
 bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench
