@@ -11,6 +11,7 @@ import pytest
 from tests.databases import fresh_database, postgres_server
 from tests.faults.plane import BETWEEN, FAIL, HOOKS, PLACES, Plane, running_plane
 from tests.faults.processes import Zygote, eventually
+from tests.faults.replica_processes import QUICK
 
 KILLS = (
     ("load", "first wave"),
@@ -85,8 +86,13 @@ def test_killed_inside_it_ends_as_it_would_have(
 
 
 def test_on_postgresql_it_ends_the_same(
-    undisturbed: Mapping[str, Any], zygote: Zygote, tmp_path: Path
+    undisturbed: Mapping[str, Any],
+    zygote: Zygote,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)  # the lease of who was killed has to run out
     with (
         postgres_server() as postgres,
         fresh_database(postgres) as url,
