@@ -185,6 +185,13 @@ def _answer(look: Look, marker: Marker | None, config: Config) -> LabelAnswer | 
     return look.markers.get((marker.model, config.digest_label)) if marker else None
 
 
+def _untold(intent: Intent | None, look: Look) -> bool:
+    """Whether the question for an intent's marker got lost: then nobody knows whose config runs."""
+    if intent is None or intent.marker is None:
+        return False
+    return _answer(look, intent.marker, intent.config) is None
+
+
 def _see_marker(observed: Observed, look: Look) -> Observed:
     """Keep, doubt or lose the running config by its marker and, in a full look, its labels."""
     verified = observed.verified
@@ -203,6 +210,8 @@ def _see_marker(observed: Observed, look: Look) -> Observed:
     )
     if ours and not _label_moved(verified.config, look):
         return replace(observed, marker_gone=observed.marker_gone and answer is None)
+    if _untold(observed.intent, look):
+        return observed
     applied = observed.intent and _answer(look, observed.intent.marker, observed.intent.config)
     if isinstance(applied, Resolved | Dangling):  # our own push: nothing else is in doubt
         return replace(_lose(observed, look.at, foreign=False), looked_at=observed.looked_at)
@@ -241,7 +250,7 @@ def _end_intent(observed: Observed, look: Look, settle_s: float) -> Observed:
 
 def _returned(observed: Observed, intent: Intent, look: Look, *, seen: bool) -> Observed:
     """The call came back: with a marker that decides, without one the new names being listed."""
-    if intent.marker is None and not look.full:
+    if _untold(intent, look) or (intent.marker is None and not look.full):
         return replace(observed, looked_at=0.0)
     listed = all(observed.models.get(name) for name in intent.names_added)
     if seen or (intent.marker is None and listed):

@@ -204,6 +204,22 @@ def test_a_version_that_was_unloaded_before_a_push_was_not_dropped_by_it() -> No
     assert after.dropped["m"] == {2: NOW + 1}, "it was managed to this day"
 
 
+def test_a_marker_that_was_asked_for_in_vain_says_nothing_about_our_push() -> None:
+    before = running(
+        config(m=entry("m", 1, 2, stable=1)), {"m": dict.fromkeys((1, 2), State.AVAILABLE)}
+    )
+    moved = config(m=entry("m", 1, 2, stable=2))
+    push = Intent(moved, Marker("m", 2), frozenset(), NOW, answer=OK)
+    labels: dict[str, dict[str, LabelAnswer]] = {"m": {"stable": Resolved(2)}}
+    told = learn(replace(before, intent=push), Look(NOW + 1, labels=labels))
+    assert (told.foreign, told.intent) == (False, push)
+    markers: dict[tuple[str, str], LabelAnswer] = {("m", moved.digest_label): Resolved(2)}
+    after = learn(told, Look(NOW + 2, labels=labels, markers=markers))
+    assert (after.foreign, after.intent) == (False, None)
+    assert after.verified is not None
+    assert after.verified.config == moved
+
+
 def test_a_failure_is_counted_once_and_again_after_the_next_try() -> None:
     bad = {"m": {1: AVAILABLE, 2: VersionStatus(State.END, 13, "bad")}}
     first = learn(ONE, look(NOW + 1, bad))
