@@ -63,8 +63,12 @@ class Leadership:
 
     def may_push(self, fleet: str) -> bool:
         """Whether enough of the lease is left to send a reload."""
+        return self.left_s(fleet) >= self._terms.send_margin_s
+
+    def left_s(self, fleet: str) -> float:
+        """How long a fleet is ours yet; 0 when it is not."""
         held = self._held.get(fleet)
-        return held is not None and self._left_s(held) >= self._terms.send_margin_s
+        return max(self._left_s(held), 0.0) if held is not None else 0.0
 
     def led_elsewhere(self, fleet: str) -> bool:
         """Whether another process led this fleet when we looked last."""

@@ -38,6 +38,7 @@ class LedFleets:
         self._connect = connect
         self._left = left  # is told of each fleet that was let go
         self._leaving: frozenset[str] = frozenset()
+        self._adrift = False  # the last round got no answer
 
     def works_on(self, fleet: str) -> bool:
         """Whether passes for this fleet may begin."""
@@ -49,8 +50,13 @@ class LedFleets:
         try:
             kept = await self._world.leadership.keep()
         except StoreBusy as error:
-            log.warning("leases not renewed", error=error.message)
+            if not self._adrift:
+                log.warning("leases not renewed", error=error.message)
+            self._adrift = True
             return AGAIN_S
+        if self._adrift:
+            log.info("leases renewed again", fleets=len(kept.fleets))
+        self._adrift = False
         for fleet in tracked.keys() - kept.fleets:
             await self._leave(fleet)
         for fleet in kept.fleets:

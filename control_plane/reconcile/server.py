@@ -24,7 +24,7 @@ from control_plane.domain.planner import plan_server, reload_timeout_s
 from control_plane.domain.record import to_json
 from control_plane.domain.signature import Signatures, from_json
 from control_plane.domain.standing import Asked, Standpoint
-from control_plane.domain.state import Able, State
+from control_plane.domain.state import Able, ReloadAnswer, State
 from control_plane.failpoints import failpoint
 from control_plane.reconcile import observe
 from control_plane.reconcile.adoption import take_up
@@ -237,7 +237,7 @@ async def _call(
     """Send it and keep the answer for the next look; a new name holds the call for its load."""
     timeout_s = reload_timeout_s(push, it.assignment.traits) if it.assignment else 0.0
     await failpoint("push.before_send")
-    answer = await it.client.reload(push.config, push.marker, _owner(it), timeout_s=timeout_s)
+    answer = await _send(world, it, push, timeout_s)
     await failpoint("push.answered")
     now = world.now()
     it.answers.append(replace(intent, answer=answer, answered_at=now))
@@ -247,6 +247,18 @@ async def _call(
     say("reloaded", server=it.server.name, code=answer.code, error=answer.message, why=push.why)
     if push.names_added:
         world.nudge(it.key)
+
+
+async def _send(world: World, it: Tracked, push: Reload, timeout_s: float) -> ReloadAnswer:
+    """Send it while the lease lasts: who froze since its intent was written sends nothing.
+
+    What returns in milliseconds is given up with the lease, so that it is not sent later either.
+    """
+    if not world.leadership.may_push(it.server.fleet):
+        return ReloadAnswer("CANCELLED", "the lease ended before it was sent")
+    if not push.names_added:
+        timeout_s = min(timeout_s, world.leadership.left_s(it.server.fleet))
+    return await it.client.reload(push.config, push.marker, _owner(it), timeout_s=timeout_s)
 
 
 def _owner(it: Tracked) -> str:

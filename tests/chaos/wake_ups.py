@@ -22,8 +22,9 @@ import httpx
 
 from control_plane.client import calls
 from control_plane.domain.advance import LOOP_ACTOR
-from tests.chaos.leader_kills import p99
-from tests.faults.replica_processes import FLEET, MODEL, Replica, Stand, eventually, standing
+from tests.chaos.leader_kills import last_event, p99
+from tests.faults.processes import eventually
+from tests.faults.replica_processes import FLEET, MODEL, Replica, Stand, standing
 
 WAKE_S, READ_S = 0.1, 1.0
 REPLICAS = 3
@@ -71,7 +72,7 @@ def write(stand: Stand, through: Replica, measured: Measured, took_s: list[float
         stand.over(through, rollout)
         for one in reading:
             one.result()
-    told = through.client.send(calls.events(after=max(0, _last(through) - 50)))["items"]
+    told = through.client.send(calls.events(after=max(0, last_event(through) - 50)))["items"]
     mine = next(one for one in told if one.get("rollout") == rollout)
     after = [one for one in told if one["seq"] > mine["seq"]]
     first = next(one for one in after if one["actor"] == LOOP_ACTOR)
@@ -83,15 +84,6 @@ def write(stand: Stand, through: Replica, measured: Measured, took_s: list[float
 def _later(http: httpx.Client, path: str) -> Any:
     time.sleep(_PAUSE_S)
     return http.get(path).json()
-
-
-def _last(on: Replica) -> int:
-    """The number of the newest event."""
-    newest, found = 0, [{"seq": 0}]
-    while found:
-        newest = found[-1]["seq"]
-        found = on.client.send(calls.events(after=newest))["items"]  # type: ignore[assignment]
-    return newest
 
 
 def _at(event: Any) -> float:

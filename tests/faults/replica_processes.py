@@ -1,14 +1,10 @@
-"""Several `tfsctl serve` on one PostgreSQL, as processes that can be killed, frozen and ended."""
+"""Several control planes on one PostgreSQL, processes that can be killed, frozen and ended."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import httpx
@@ -18,8 +14,8 @@ from control_plane.client.calls import DeploymentSpec, Promotion, ServerSpec
 from control_plane.serving import stubs
 from tests.contract.served import free_port
 from tests.databases import fresh_database, postgres_server
+from tests.faults.processes import Forked, Zygote, eventually, running_zygote
 
-T = TypeVar("T")
 MODELS = Path(__file__).parents[1] / "models"
 FLEET, MODEL = "default", "half_plus_two"
 PATIENCE_S = 60.0
@@ -30,27 +26,16 @@ QUICK: Mapping[str, str] = {
 }
 
 
-def eventually(read: Callable[[], T], good: Callable[[T], bool], s: float = PATIENCE_S) -> T:
-    """Read again and again until it is good; fail with what was read last."""
-    deadline = time.monotonic() + s
-    while not good(seen := read()):
-        assert time.monotonic() < deadline, f"still {seen}"
-        time.sleep(0.01)
-    return seen
-
-
 class DevServer:
     """A model server without TensorFlow, asked directly."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, zygote: Zygote, home: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         config = home / "dev.config"
         config.write_text("model_config_list {}")
         flags = [f"--port={self.address.rpartition(':')[2]}", f"--model_config_file={config}"]
         more = ["--no_predict", "--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"]
-        command = [sys.executable, "-m", "control_plane.devserver", *flags, *more]
-        with (home / "dev.log").open("ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+        self._process = zygote.devserver(home / "dev.log", [*flags, *more])
         self._channel = grpc.insecure_channel(self.address)
 
     def label(self, label: str = "stable") -> int:
@@ -65,61 +50,65 @@ class DevServer:
 
     def close(self) -> None:
         self._channel.close()
-        self.process.kill()
-        self.process.wait(10)
+        self._process.kill()
 
 
 class Replica:
-    """One `tfsctl serve` on a port of its own."""
+    """One control plane on a port of its own."""
 
-    def __init__(self, home: Path, url: str, name: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, zygote: Zygote, home: Path, name: str, settings: Mapping[str, str]) -> None:
         self.name, self.port = name, free_port()
         self.log = home / f"{name}.log"
         self.client = Client(f"http://127.0.0.1:{self.port}", timeout_s=10)
-        where = ["--port", str(self.port), "--database-url", url, "--data-dir", str(home)]
-        self._command = [sys.executable, "-m", "control_plane", "serve", "--auth", "off", *where]
-        self._environment = {**os.environ, **environment}
-        self.process: subprocess.Popen[bytes] | None = None
+        own = {"TFSCTL_AUTH": "off", "TFSCTL_PORT": str(self.port), "TFSCTL_DATA_DIR": str(home)}
+        self._zygote, self._settings = zygote, {**own, **settings}
+        self._process: Forked | None = None
 
     @property
     def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
+        return self._process.pid if self._process else 0
 
-    def start(self, *more: str) -> None:
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [*self._command, *more], stdout=out, stderr=out, env=self._environment
-            )
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and not self._process.ended()
+
+    def start(self) -> None:
+        self._process = self._zygote.serve(self.log, self._settings)
 
     def checks(self) -> dict[str, str]:
         """What it says of its parts; nothing while it does not answer."""
-        try:
-            told = httpx.get(f"http://127.0.0.1:{self.port}/readyz?verbose", timeout=2)
-        except httpx.HTTPError:
-            return {}
-        return dict(told.json()["checks"]) if told.is_success else {}
+        return checks(self.port)
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        assert self._process is not None
+        self._process.signal(number)
 
-    def wait(self) -> int:
-        assert self.process is not None
-        return self.process.wait(20)
+    def wait(self) -> None:
+        """Wait until it is gone."""
+        assert self._process is not None
+        assert self._process.ended(20), f"{self.name} does not end"
 
     def close(self) -> None:
         self.client.close()
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+        if self._process is not None:
+            self._process.kill()
+
+
+def checks(port: int) -> dict[str, str]:
+    """What the control plane on a port says of its parts; nothing while it does not answer."""
+    try:
+        told = httpx.get(f"http://127.0.0.1:{port}/readyz?verbose", timeout=2)
+    except httpx.HTTPError:
+        return {}
+    return dict(told.json()["checks"]) if told.is_success else {}
 
 
 class Stand:
     """Replicas that serve one dev server, versions 1 and 2 loaded and `stable` on 1."""
 
-    def __init__(self, home: Path, url: str, count: int, environment: Mapping[str, str]) -> None:
-        self.server = DevServer(home)
-        self.replicas = [Replica(home, url, f"r{n}", environment) for n in range(count)]
+    def __init__(self, zygote: Zygote, home: Path, settings: Mapping[str, str], count: int) -> None:
+        self.server = DevServer(zygote, home)
+        self.replicas = [Replica(zygote, home, f"r{n}", settings) for n in range(count)]
 
     def begin(self) -> None:
         """Start them, and have the fleet serve the model."""
@@ -136,10 +125,11 @@ class Stand:
 
     def wait_for(self, count: int) -> None:
         """Wait until every replica that runs knows of so many, and one of them leads."""
-        running = [one for one in self.replicas if one.process and one.process.poll() is None]
+        running = [one for one in self.replicas if one.runs]
+        wanted = f"replicas: {count}"
         for one in running:
-            eventually(one.checks, lambda seen: f"replicas: {count}" in seen.get("leases", ""))
-        eventually(lambda: self.epoch(running[0]), bool)
+            eventually(one.checks, lambda seen: wanted in seen.get("leases", ""), PATIENCE_S)
+        eventually(lambda: self.epoch(running[0]), bool, PATIENCE_S)
 
     def status(self, through: Replica) -> Any:
         path = f"http://127.0.0.1:{through.port}/api/v1/fleets/{FLEET}/status"
@@ -158,7 +148,7 @@ class Stand:
             told = self.status(self.replicas[0])["leader"]
             return pids.get(int(told["replica"].split("-")[-2])) if told else None
 
-        leader = eventually(found, bool)
+        leader: Replica | None = eventually(found, bool, PATIENCE_S)
         assert leader is not None
         return leader
 
@@ -196,8 +186,12 @@ class Stand:
 @contextmanager
 def standing(home: Path, count: int, environment: Mapping[str, str]) -> Iterator[Stand]:
     """Run a PostgreSQL, a dev server and replicas while the block does."""
-    with postgres_server() as postgres, fresh_database(postgres) as url:
-        stand = Stand(home, url, count, environment)
+    with (
+        running_zygote() as zygote,
+        postgres_server() as postgres,
+        fresh_database(postgres) as url,
+    ):
+        stand = Stand(zygote, home, {**environment, "TFSCTL_DATABASE_URL": url}, count)
         try:
             stand.begin()
             yield stand

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from tests.faults.replica_processes import eventually
+from tests.faults.processes import eventually
 
 SCRIPT = """
 import signal, socket, sys, time
