@@ -21,7 +21,7 @@ class Truth:
     """One server: the config in force, whose it is, and the state of every version."""
 
     name: str
-    flagged: bool = False  # takes new labels on versions that are not AVAILABLE yet
+    flagged: bool = False  # lets labels be new or stay on versions that are not AVAILABLE
     source: str = START
     config: dict[str, set[int]] = field(default_factory=dict)
     labels: dict[Key, int] = field(default_factory=dict)  # without markers
@@ -89,7 +89,7 @@ class Truth:
         for (model, label), version in labels.items():
             if version not in config[model]:
                 yield self._broken("S1", t, f"{label} of {model} names {version}, not in the push")
-            restored = self.flagged and (model, label) not in self.labels
+            restored = self.flagged and self.labels.get((model, label), version) == version
             if self.states.get((model, version)) != AVAILABLE and not restored:
                 yield self._broken("S1", t, f"{label} of {model} names {version}, not AVAILABLE")
 

@@ -273,6 +273,14 @@ def test_a_server_with_the_flag_takes_labels_with_its_first_config_after_a_resta
     assert check(story.lines) == []
 
 
+def test_a_server_with_the_flag_keeps_a_label_on_what_somebody_else_unloaded() -> None:
+    story = deployed().config([2], 2, foreign=True, on=["b"]).config([1, 2], 1, on=["b"])
+    story.lines[-1]["t"] = story.lines[-3]["t"] + 0.1
+    story.states(1, state="UNLOADING", on=["b"]).lines[-1]["t"] = story.lines[-2]["t"] + 0.1
+    story.states(1, state="START", on=["b"]).config([1, 2], 1, on=["b"]).states(1, on=["b"])
+    assert check(story.answers(1, on="b").end().lines) == []
+
+
 def test_what_was_left_unanswered_may_have_happened_or_not() -> None:
     story = deployed().asks("lost").hears_nothing("lost")
     story.asks("up").revision([1, 2], 2, op="up").started("r2", op="up").hears_nothing("up")
