@@ -132,10 +132,10 @@ class Leadership:
                 await leases.release(s, one.lease)
 
     async def leave(self) -> None:
-        """Give everything up: this process ends."""
+        """Give everything up: this process ends. It may take as long as the caller lets it."""
         held, self._held = self._held, {}
         await failpoint("lease.before_release")
-        async with self._db.begin(self._terms.patience_s) as s:
+        async with self._db.begin() as s:
             for _, one in sorted(held.items()):
                 await leases.release(s, one.lease)
             await leases.leave(s, self._holder)
