@@ -43,6 +43,7 @@ async def drifted(stage: Stage, cause: str) -> Event:
     told = await until(
         lambda: stage.events("server.drifted"),
         lambda seen: any(one.data["cause"] == cause for one in seen),
+        40,
     )
     return next(one for one in told if one.data["cause"] == cause)
 
@@ -145,7 +146,7 @@ async def test_what_somebody_had_a_server_serve_becomes_what_its_fleet_serves(st
     await on_drift(stage, "adopt")
     seen = await stage.events("revision.created")
     await foreign(stage, {1, 2}, stable=2, canary=1)
-    await stage.answers("b", "half_plus_two", 2)
+    await stage.answers("b", "half_plus_two", 2, 40)
     for server in ("a", "b"):
         await stage.settles(server, Status.READY, 25)
         assert await stage.label(server, "half_plus_two") == Resolved(2)
@@ -163,11 +164,11 @@ async def test_what_cannot_be_taken_up_is_left_alone_with_the_reason(stage: Stag
     await on_drift(stage, "adopt")
     pushed = await reloads(stage)
     await stage.foreign("a")
-    await until(lambda: stage.sentence("a"), lambda seen: "nothing is served there" in seen)
+    await until(lambda: stage.sentence("a"), lambda seen: "nothing is served there" in seen, 40)
     shutil.copytree(stage.models / "half_plus_two" / "1", stage.models / "half_plus_two" / "9")
     await foreign(stage, {1, 9})
-    await until(lambda: stage.sentence("a"), lambda seen: "has no version 9" in seen)
+    await until(lambda: stage.sentence("a"), lambda seen: "has no version 9" in seen, 40)
     assert await reloads(stage) == pushed
     await stage.scan("half_plus_two")
-    await stage.settles("a", Status.READY, 25)
+    await stage.settles("a", Status.READY, 40)
     assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE", 2: "END", 9: "AVAILABLE"}
