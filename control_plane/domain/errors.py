@@ -114,6 +114,10 @@ class ServersDiffer(Conflict):
     """The servers of the fleet do not serve the same, so none of it can be taken for all."""
 
 
+class StillLoading(Conflict):
+    """A server is still loading what is asked about, so what it shows is not yet what it serves."""
+
+
 class NotOurs(Conflict):
     """Nobody took this server over, so no config of ours goes there; take it over first."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from control_plane.domain.action import Blocked, Converged, Reload, Wait
 from control_plane.domain.assignment import Assignment
-from control_plane.domain.errors import FieldInvalid, ServersDiffer
+from control_plane.domain.errors import FieldInvalid, ServersDiffer, StillLoading
 from control_plane.domain.observed import Instant, Observed
 from control_plane.domain.planner import plan_server
 from control_plane.domain.revision import Deployment
@@ -35,6 +35,7 @@ class Shown:
 
     versions: frozenset[int]  # that are AVAILABLE
     labels: Mapping[str, int]  # those asked for that answer
+    loading: frozenset[int] = frozenset()  # that are on their way: START or LOADING
 
 
 Sightings = Mapping[str, Mapping[str, Shown]]  # by server that answers, and model
@@ -52,9 +53,13 @@ def resolved(listed: Iterable[Listed], seen: Sightings) -> Resolution:
     """Return what a fleet serves of the models that a file lists.
 
     Raises:
+        StillLoading: a server has yet to load a version; without it the import would lose it.
         ServersDiffer: two servers do not serve the same of a model.
         FieldInvalid: no server answers, and the file does not name a model's versions.
     """
+    listed = tuple(listed)
+    for one in listed:
+        _all_loaded(one, seen)
     found: dict[str, Deployment] = {}
     warnings: list[str] = []
     for one in listed:
@@ -63,6 +68,14 @@ def resolved(listed: Iterable[Listed], seen: Sightings) -> Resolution:
         if shown.versions:
             found[one.name] = Deployment(one.name, shown.versions, shown.labels)
     return Resolution(found, tuple(warnings))
+
+
+def _all_loaded(one: Listed, seen: Sightings) -> None:
+    for server, models in sorted(seen.items()):
+        for version in sorted(models[one.name].loading):
+            text = f"{one.name} {version} is still loading on {server}"
+            hint = "import again when it is loaded"
+            raise StillLoading(text, hint=hint, model=one.name, version=version, server=server)
 
 
 def _agreed(one: Listed, seen: Sightings) -> Shown | None:

@@ -96,6 +96,7 @@ async def import_config(
     Raises:
         NotFound: no such fleet or server.
         FieldInvalid: the file is no config, or cannot be resolved.
+        StillLoading: a server has yet to load some of it.
         ServersDiffer: servers do not serve the same of it.
         AlreadyExists: a model is registered or deployed otherwise.
         ArtifactMissing: the files of a version are not seen, and `force` is not set.
@@ -171,10 +172,15 @@ async def _ask(client: ModelServer, server: Server, asked: Mapping[str, set[str]
 
 def _shown(looked: _Looked, listed: Iterable[Listed]) -> Mapping[str, Shown]:
     statuses = looked.statuses or {}
+
+    def those(name: str, *states: State) -> frozenset[int]:
+        return frozenset(v for v, s in statuses[name].items() if s.state in states)
+
     return {
         one.name: Shown(
-            frozenset(v for v, s in statuses[one.name].items() if s.state is State.AVAILABLE),
+            those(one.name, State.AVAILABLE),
             looked.labels[one.name],
+            loading=those(one.name, State.START, State.LOADING),
         )
         for one in listed
     }

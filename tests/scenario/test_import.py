@@ -1,13 +1,14 @@
 """Servers that run from a file are imported, then taken over without a change."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from control_plane.domain.errors import AlreadyExists, ServersDiffer
+from control_plane.domain.errors import AlreadyExists, ServersDiffer, StillLoading
 from control_plane.domain.importing import ONLY_MARKERS
 from control_plane.domain.standing import Status
-from control_plane.domain.state import Resolved
+from control_plane.domain.state import Config, ModelConfig, Resolved
 from control_plane.services.catalog import model
 from control_plane.services.changes import Call
 from control_plane.services.commit import nothing_more
@@ -35,6 +36,8 @@ async def running(stage: Stage, name: str, stable: int = 1) -> DevServer:
     Path(stage.home / f"{name}.config").write_text(config(stable))
     made = await stage.server(name, take_over=False, flags=LABELS_FLAG)
     await stage.answers(name, "half_plus_two", stable)
+    loaded = dict.fromkeys((1, 2, 3), "AVAILABLE")
+    await until(lambda: stage.states(name, "twin"), lambda seen: seen == loaded)
     return made
 
 
@@ -97,6 +100,33 @@ async def test_servers_that_differ_are_not_made_the_same_unasked(stage: Stage) -
     assert await stage.events("revision.created") == ()
     done = await imported(stage, ImportRequest(config(), server="b"))
     assert done.found.deployments["half_plus_two"].labels == {"stable": 2}
+
+
+async def test_a_server_that_is_still_loading_is_imported_only_when_it_is_done(
+    stage: Stage,
+) -> None:
+    base = stage.models / "half_plus_two"
+    for version in ("1", "2"):
+        shutil.copytree(MODELS / "half_plus_two" / "1", base / version)
+    (base / "2" / "saved_model.pb").write_bytes(b"broken")
+    listed = (
+        config().split('config { name: "twin"')[0].replace(str(MODELS), str(stage.models)) + "}"
+    )
+    one = listed.replace(" versions: 2", "")
+    Path(stage.home / "a.config").write_text(one)
+    tried_again: dict[str, object] = {
+        "max_num_load_retries": 1,
+        "load_retry_interval_micros": 60_000_000,
+    }
+    await stage.server("a", take_over=False, flags={**LABELS_FLAG, **tried_again})
+    await stage.answers("a", "half_plus_two", 1)
+    both = Config({"half_plus_two": ModelConfig(str(base), frozenset({1, 2}), {"stable": 1})})
+    assert (await stage.clients["a"].reload(both, None, "", timeout_s=5)).ok
+    await until(lambda: stage.states("a", "half_plus_two"), lambda seen: seen.get(2) == "LOADING")
+    for request in (ImportRequest(listed), ImportRequest(one, server="a", force=True)):
+        with pytest.raises(StillLoading, match="half_plus_two 2 is still loading on a"):
+            await imported(stage, request)
+    assert {one.kind for one in await stage.events()} == {"server.added"}
 
 
 async def test_an_import_is_repeated_without_effect_and_never_changes_what_is_deployed(

@@ -3,7 +3,7 @@
 import pytest
 
 from control_plane.domain.assignment import Assignment
-from control_plane.domain.errors import FieldInvalid, ServersDiffer
+from control_plane.domain.errors import FieldInvalid, ServersDiffer, StillLoading
 from control_plane.domain.importing import ONLY_MARKERS, Listed, Shown, first_plan, resolved
 from control_plane.domain.observed import Observed
 from control_plane.domain.revision import Deployment
@@ -55,6 +55,16 @@ def test_servers_that_differ_are_named_with_what_they_serve() -> None:
     seen = {"a": {"m": Shown(BOTH, {"stable": 1})}, "b": {"m": Shown(BOTH, {"stable": 2})}}
     with pytest.raises(ServersDiffer, match=r"m is 1, 2 \(stable=1\) on a, .*stable=2\) on b"):
         resolved([M], seen)
+
+
+def test_what_is_still_loading_is_not_left_out_but_waited_for() -> None:
+    half = Shown(frozenset({1}), {}, loading=frozenset({2}))
+    for seen in ({"b": {"m": half}}, {"a": {"m": Shown(BOTH, {"stable": 1})}, "b": {"m": half}}):
+        with pytest.raises(StillLoading, match="m 2 is still loading on b") as refused:
+            resolved([M], seen)
+        assert refused.value.hint == "import again when it is loaded"
+    ready = {"b": {"m": Shown(BOTH, {"stable": 1}, loading=frozenset())}}
+    assert resolved([M], ready).deployments["m"].versions == BOTH
 
 
 def planned(observed: Observed, *names: str) -> tuple[str, bool]:
