@@ -110,6 +110,14 @@ class Access:
         """
         if known := self.peek(secret):
             return known
+        return (await self.identify(secret))[0]
+
+    async def identify(self, secret: str) -> tuple[Actor, str]:
+        """Return who it is and the token's id, as the database says now.
+
+        Raises:
+            NotAuthenticated: not one of our tokens, revoked or expired.
+        """
         parsed = _TOKEN.fullmatch(secret)
         if parsed is None:
             raise NotAuthenticated
@@ -119,7 +127,7 @@ class Access:
         digest = _sha256(secret)
         if token is None or not hmac.compare_digest(token.sha256, digest) or not _valid(token, now):
             raise NotAuthenticated
-        return self._believe(token, digest, now)
+        return self._believe(token, digest, now), token.id
 
     def forget(self) -> None:
         """Look every token up again."""
@@ -138,7 +146,7 @@ class Access:
             until = min(until, token.expires_at)
         if len(self._believed) >= _CACHED:
             self._believed.clear()
-        actor = Actor(token.name, Role(token.role), TokenKind(token.kind))
+        actor = _actor(token)
         self._believed[digest] = (actor, until)
         self._used[token.id] = now
         return actor
@@ -224,6 +232,15 @@ def _token(request: TokenRequest, now: datetime) -> Token:
         last_used_at=None,
         kind=str(request.kind),
     )
+
+
+def actor_of(token: Token, now: datetime) -> Actor | None:
+    """Return who acts with a token; None when it is revoked or expired."""
+    return _actor(token) if _valid(token, now) else None
+
+
+def _actor(token: Token) -> Actor:
+    return Actor(token.name, Role(token.role), TokenKind(token.kind))
 
 
 def _valid(token: Token, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from control_plane.store import (  # noqa: F401 - tells the metadata of their ta
     hook_tables,
     plan_tables,
     request_set_tables,
+    session_tables,
     source_tables,
     token_tables,
 )
