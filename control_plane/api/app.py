@@ -1,11 +1,13 @@
 """Composes the application from its parts, and runs what lives as long as it does."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from control_plane.api import (
     deployments,
@@ -65,8 +67,7 @@ def create_app(parts: AppParts) -> FastAPI:
     app.state.running = running
     parts.reconciler.listen(running.feed.poke)
     app.router.routes.insert(0, resolve.route(running))
-    app.include_router(_api())
-    app.include_router(system.router)
+    app.router.routes.extend(_routes())
     app.add_middleware(
         Front,
         access=running.access,
@@ -80,8 +81,10 @@ def create_app(parts: AppParts) -> FastAPI:
     return app
 
 
-def _api() -> APIRouter:
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(known_query)])
+@functools.cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """All routes of the framework's kind, made once: handlers find their application themselves."""
+    every = APIRouter()
     for one in (
         predict.router,
         deployments.router,
@@ -102,8 +105,9 @@ def _api() -> APIRouter:
         ready.router,
         system.admin_router,
     ):
-        api.include_router(one)
-    return api
+        every.include_router(one, prefix="/api/v1", dependencies=[Depends(known_query)])
+    every.include_router(system.router)
+    return tuple(every.routes)
 
 
 def _document(app: FastAPI) -> None:
