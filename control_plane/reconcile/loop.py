@@ -72,12 +72,17 @@ class Reconciler:
         connect: Callable[[str], ModelServer],
         clock: Callable[[], datetime],
         options: Options = Options(),  # noqa: B008 - a value
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,  # in [0, 1)
     ) -> None:
         self._db = db
         self._connect = connect
         self._clock = clock
         self._options = options
-        self._queue = KeyedQueue(self._work, random.random)
+        self._monotonic = monotonic
+        self._uniform = uniform
+        self._queue = KeyedQueue(self._work, uniform)
         self._evidence_at: dict[str, float] = {}  # per rollout: when it was written last
         self._flushed: dict[tuple[str, str], float] = {}
         self._world: World | None = None
@@ -86,7 +91,7 @@ class Reconciler:
         self._led: LedFleets | None = None
         self._plans: Plans | None = None
         self._duties: dict[str, Duty] = {}  # by the kind of their keys, one key for each fleet
-        self._round_at = time.monotonic()
+        self._round_at = self._monotonic()
         self._listeners: list[Callable[[], None]] = []
         self.changed = asyncio.Event()  # set, and replaced by a new one, at every change
 
@@ -101,19 +106,19 @@ class Reconciler:
             options=self._options,
             installation=name,
             desired=DesiredState(self._db, self._note),
-            leadership=Leadership(self._db, holder, time.monotonic, self._options.terms),
+            leadership=Leadership(self._db, holder, self._monotonic, self._options.terms),
             recorder=Recorder(self._db),
-            storage=Storage(time.monotonic),
+            storage=Storage(self._monotonic),
             nudge=self._queue.nudge,
             written=self._tell,
         )
         self._plans = Plans(self._world)
         commands_file = self._options.hook_commands_file
-        self._hooks = self._world.hooks = LiveHooks(self._world, random.random, commands_file)
+        self._hooks = self._world.hooks = LiveHooks(self._world, self._uniform, commands_file)
         self._hooks.start()
         self._gates = self._world.gates = Gates(self._world)
-        self._duties["sources"] = Discovery(self._world, time.monotonic)
-        self._duties["boot"] = BootConfigs(self._world, time.monotonic)
+        self._duties["sources"] = Discovery(self._world, self._monotonic)
+        self._duties["boot"] = BootConfigs(self._world, self._monotonic)
         self._led = LedFleets(self._world, self._queue, self._connect, self._left)
         await self._led.keep()
         await failpoint("start.led")
@@ -175,7 +180,7 @@ class Reconciler:
 
     def turns(self) -> bool:
         """Whether the loop still comes round, whatever the database does."""
-        return time.monotonic() - self._round_at < STUCK_S
+        return self._monotonic() - self._round_at < STUCK_S
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have this called whenever the loop has written something."""
@@ -217,7 +222,7 @@ class Reconciler:
             case kind if kind in self._duties:
                 return await self._duties[kind].work(key.fleet)
             case _:
-                self._round_at = time.monotonic()
+                self._round_at = self._monotonic()
                 return await led.keep()
 
     def _note(self, desired: Desired) -> None:
@@ -261,7 +266,7 @@ class Reconciler:
         if pause_s := self._may_wait(live, facts, now):
             return pause_s
         after = await advance_rollout(self._db, fleet, name, facts, epoch=epoch, now=now)
-        self._evidence_at[name] = time.monotonic()
+        self._evidence_at[name] = self._monotonic()
         if after != live.rollout:
             world.desired.moved(after)
             self._tell()
@@ -281,8 +286,8 @@ class Reconciler:
         after = advance(live.rollout, facts, now).rollout
         if after != live.rollout and _stage(after) != _stage(live.rollout):
             return 0.0
-        at = self._evidence_at.setdefault(live.rollout.id, time.monotonic())
-        left_s = at + EVIDENCE_S - time.monotonic()
+        at = self._evidence_at.setdefault(live.rollout.id, self._monotonic())
+        left_s = at + EVIDENCE_S - self._monotonic()
         if after == live.rollout:
             return self._look_again_s(after, now)
         return max(left_s, 0.0)
