@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
+from starlette.datastructures import QueryParams
 
 from control_plane.api.parts import AppParts, Running
 from control_plane.domain.errors import FieldInvalid, Rejected, Transient
@@ -186,15 +187,24 @@ def known_query(request: Request) -> None:
     """Refuse a parameter that the call does not take: `dryrun=true` must not change anything.
 
     Raises:
-        FieldInvalid: there is such a parameter.
+        FieldInvalid: there is such a parameter, or one is given twice.
     """
-    if not request.query_params:
-        return
-    taken = _parameters(request.scope["route"].dependant)
-    for name in request.query_params:
+    if request.query_params:
+        check_query(request.query_params, _parameters(request.scope["route"].dependant))
+
+
+def check_query(given: QueryParams, taken: Set[str]) -> None:
+    """Refuse parameters other than those taken, each once.
+
+    Raises:
+        FieldInvalid: names the parameter.
+    """
+    for name in given:
         if name not in taken:
             known = ", ".join(sorted(taken)) or "none"
             raise FieldInvalid(name[:80], f"no such parameter; this call takes: {known}")
+        if len(given.getlist(name)) > 1:
+            raise FieldInvalid(name, "is given twice", hint="give it once")
 
 
 def _parameters(dependant: Dependant) -> set[str]:

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from control_plane.api.deps import DbDep, RunningDep, ViewerDep, json_response
 from control_plane.api.parts import Running
 from control_plane.api.schemas import Query as QueryText
-from control_plane.domain.events import Event
+from control_plane.domain.errors import FieldInvalid
+from control_plane.domain.events import Event, EventKind
 from control_plane.services import history
 from control_plane.services.history import event_json
 
@@ -42,6 +43,9 @@ def _filter(
     model: Annotated[QueryText, Query()] = "",
     kind: Annotated[QueryText, Query()] = "",
 ) -> Filter:
+    if kind and kind not in set(EventKind):
+        known = f"one of {', '.join(sorted(EventKind))}"
+        raise FieldInvalid("kind", f"{kind[:80]!r} is no kind of event", hint=known)
     return Filter(fleet, model, kind)
 
 

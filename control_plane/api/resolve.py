@@ -6,10 +6,12 @@ times what the answer does.
 
 from typing import Any, Final
 
+from starlette.datastructures import QueryParams
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from control_plane.api import problems
+from control_plane.api.deps import check_query
 from control_plane.api.parts import Running
 from control_plane.domain.catalog import NAME_PATTERN
 from control_plane.domain.errors import ControlPlaneError
@@ -34,6 +36,8 @@ class Resolve:
         scope["handler"] = NAME
         try:
             scope["actor"].require(ROLE)
+            if scope["query_string"]:
+                check_query(QueryParams(scope["query_string"]), frozenset())
             if self._resolved.doubted:
                 await self._resolved.settle()
             body = self._resolved.answer(asked["fleet"], asked["model"], asked["label"])

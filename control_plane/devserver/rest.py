@@ -144,7 +144,7 @@ class Rest:
     def _predicted(self, spec: Any, body: bytes) -> bytes:
         """Resolve the version twice, as the real server does: to read the JSON, and to run."""
         try:
-            document = wire.loads(body)
+            document = wire.loads(body, as_the_server=True)
             request, layout = wire.predict_request(document, self._answers.signatures(spec))
             request.model_spec.MergeFrom(spec)
             response = self._answers.predict(request)

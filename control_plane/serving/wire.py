@@ -36,14 +36,14 @@ _PLAIN_INPUTS = (
 )
 
 
-def loads(raw: bytes) -> dict[str, Any]:
-    """Parse a request's body.
+def loads(raw: bytes, *, as_the_server: bool = False) -> dict[str, Any]:
+    """Parse a request's body; `as_the_server` lets keys be given twice, as it does.
 
     Raises:
-        PredictionRefused: it is not JSON, or not an object.
+        PredictionRefused: it is not JSON, or not an object, or has a key twice.
     """
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, object_pairs_hook=None if as_the_server else _each_once)
     except json.JSONDecodeError as error:
         raise refused(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except (ValueError, RecursionError) as error:  # bytes that are no text, numbers without end
@@ -53,6 +53,15 @@ def loads(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise refused(f"JSON Value: {quoted(document)} Is not object")
     return document
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:80]} is given twice in one object")
+    return found
 
 
 def _encodable(document: object) -> bool:

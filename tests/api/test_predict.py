@@ -125,6 +125,7 @@ async def test_chinese_words_go_in_and_out(api: Api) -> None:
     [
         (b"{", "JSON Parse error"),
         (b"[]", "Is not object"),
+        (b'{"instances": [1], "instances": [2]}', "instances is given twice in one object"),
         (b'{"instances": ["x"]}', "is not of expected type: float"),
         (b'{"signature_name": "no", "instances": [1]}', "no"),
     ],

@@ -150,6 +150,29 @@ async def test_a_key_that_is_given_twice_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "/models?colour=red",
+            "colour: no such parameter; this call takes: page_size, page_token, q",
+        ),
+        ("/models?q=a&q=b", "q: is given twice"),
+        ("/fleets/f/models/m/labels/l?at=1", "at: no such parameter; this call takes: none"),
+        ("/events?kind=nope", "kind: 'nope' is no kind of event"),
+        ("/events:stream?kind=nope", "kind: 'nope' is no kind of event"),
+        ("/events?page_token=x", "page_token: should match pattern '^[0-9]{0,18}$'; given: 'x'"),
+        ("/models?page_token=x", "page_token: this is not a page token of this list"),
+        ("/models?page_size=0", "page_size: should be greater than or equal to 1; given: '0'"),
+        ("/rollouts?phase=nope", "phase: "),
+    ],
+)
+async def test_a_query_that_means_nothing_is_refused(api: Api, path: str, text: str) -> None:
+    problem = await api.refused("GET", path)
+    assert (problem["status"], problem["errors"][0]["field"]) == (422, text.partition(":")[0])
+    assert problem["detail"].startswith(text)
+
+
+@pytest.mark.parametrize(
     "path", ["models", "./m", "/m/../etc", "/m/./x", "", "/", "/a\\b", "s3:/x"]
 )
 async def test_a_base_path_that_is_not_absolute_is_refused(api: Api, path: str) -> None:

@@ -173,8 +173,11 @@ def test_a_body_that_does_not_fit_is_refused_in_the_servers_words(
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"\xff", b"[" * 200_000, b'{"x": ' + b"9" * 5000 + b"}", b'{"x": "\\ud800"}'],
-    ids=["nothing", "half", "no text", "deep", "a number without end", "a lone surrogate"],
+    [
+        *(b"", b"{", b"\xff", b"[" * 200_000, b'{"x": ' + b"9" * 5000 + b"}", b'{"x": "\\ud800"}'),
+        b'{"inputs": {"x": 1, "x": 2}}',
+    ],
+    ids=["nothing", "half", "no text", "deep", "a number without end", "a lone surrogate", "twice"],
 )
 def test_what_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(PredictionRefused, match="JSON Parse error"):
