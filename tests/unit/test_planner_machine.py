@@ -299,16 +299,33 @@ def heal_storage(world: World) -> None:
 
 
 def replace_version(world: World, name: str, version: int) -> None:
-    """A person repairs the files, undeploys what failed, and asks for it again."""
+    """A person repairs the files, undeploys what failed, and asks for it again.
+
+    While another model is blocked, the last one that serves is not taken away: the person sees that.
+    """
     heal_storage(world)
     world.unable.discard((name, version))
     world.poison.discard((name, version))
     wants = dict(world.wants)
     world.wants.pop(name, None)
     world.undeployed = not world.wants
-    world.run(60)
+    plan = world.run(60)
+    if isinstance(plan.action, Blocked) and not plan.action.why.startswith(f"{name} "):
+        remove(world, plan.action)
+        world.run(60)
     world.wants = wants
     world.run(10)
+
+
+def test_a_failed_version_is_replaced_though_what_serves_beside_it_is_quarantined() -> None:
+    state = Planner()
+    state.begin(flag=False, inline=False, seed=0)
+    state.ask_for_poison_beside_others()
+    state.freeze_a_list()
+    state.undeploy(name="b")
+    state.swap_to_a_bad_version(name="a", version=3)
+    settle(state.world)
+    assert state.world.machine.serving == {("a", 1), ("a", 3), ("c", 1)}
 
 
 def test_planner_survives_everything(
