@@ -301,7 +301,7 @@ def heal_storage(world: World) -> None:
 def replace_version(world: World, name: str, version: int) -> None:
     """A person repairs the files, undeploys what failed, and asks for it again.
 
-    While another model is blocked, the last one that serves is not taken away: the person sees that.
+    The last one that serves stays while another is blocked, and the person sees that.
     """
     heal_storage(world)
     world.unable.discard((name, version))
