@@ -29,6 +29,8 @@ import control_plane
 from control_plane import failpoints, keys, telemetry, upkeep, workers
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
+from control_plane.api.parts import Running as RunningApi
+from control_plane.api.problems import status_of
 from control_plane.domain.address import parse_ip_addresses
 from control_plane.domain.errors import Conflict
 from control_plane.metrics import CountedServer, Metrics
@@ -42,6 +44,8 @@ from control_plane.store import files, notices
 from control_plane.store.database import Database
 from control_plane.store.engines import IDLE_S
 from control_plane.store.notices import Notice
+from control_plane.web.door import Door
+from control_plane.web.site import Site
 
 _M_ARENA_MAX = -8  # malloc.h
 _SWITCH_S = 0.001  # a commit that is through waits so long, at most, for a busy event loop
@@ -213,6 +217,7 @@ async def _composed(
             if settings.auth == "on":
                 await _first_admin(db, settings.admin_token_file)
             app = create_app(_parts(settings, db, reconciler, registry, shut_down))
+            app.router.routes.append(Door(_site(app.state.running)))
             await reconciler.start()
             async with _beside(
                 metrics.measure_lag(),
@@ -277,6 +282,28 @@ def _parts(
             wait_s=settings.wait_s,
             shutdown_key=settings.shutdown_key,
         ),
+    )
+
+
+def _site(running: RunningApi) -> Site:
+    """Give the dashboard what the API has."""
+    parts = running.parts
+    return Site(
+        db=parts.db,
+        access=running.access,
+        feed=running.feed,
+        resolved=running.resolved,
+        predictor=running.predictor,
+        auth_required=parts.auth_required,
+        clock=parts.clock,
+        new_id=parts.new_id,
+        new_secret=parts.new_secret,
+        version=parts.version,
+        nudge=parts.reconciler.nudge,
+        status_of=status_of,
+        streams=running.streams,
+        most_streams=parts.options.streams,
+        predict_timeout_s=parts.options.predict_timeout_s,
     )
 
 

@@ -167,7 +167,8 @@ class Front:
         length = int(head.content_length) if head.content_length.isdigit() else 0
         if length > limit:
             raise _too_large(limit)
-        if (length or head.chunked) and not predicting:
+        ours = scope["path"].startswith(_GUARDED)  # pages ask where their forms come from instead
+        if ours and (length or head.chunked) and not predicting:
             _check_type(head.content_type, uploading=uploading)
         return _bounded(receive, limit) if head.chunked else receive
 

@@ -7,6 +7,11 @@ from control_plane.client.answers import Fleet, Readiness, Server
 from control_plane.client.call import Call, given, path_of
 
 
+def overview() -> Call[Mapping[str, Any]]:
+    """Say how everything stands, what needs somebody, and what changed in the last 24 hours."""
+    return Call("GET", path_of("overview"))
+
+
 def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
     """Say how the servers of a fleet, or one of them, were started, and what to change."""
     parts = ("fleets", fleet, "servers", server) if server else ("fleets", fleet)
