@@ -123,6 +123,8 @@ def _proven(observed: Observed) -> Mapping[str, Mapping[str, int]]:
 
 
 def _see_statuses(observed: Observed, look: Look, settle_s: float) -> Observed:
+    if not look.statuses and not look.able:
+        return observed
     models, failures = dict(observed.models), dict(observed.failures)
     for name, statuses in look.statuses.items():
         old, fresh = models.get(name, {}), {}
@@ -135,7 +137,7 @@ def _see_statuses(observed: Observed, look: Look, settle_s: float) -> Observed:
                 count = failures.get(name, {}).get(version, Failure(0, 0.0)).count
                 failures[name] = {**failures.get(name, {}), version: Failure(count + 1, look.at)}
             served = now.state is State.AVAILABLE or (same is not None and same.served)
-            fresh[version] = replace(now, served=served)
+            fresh[version] = now if now.served is served else replace(now, served=served)
         models[name] = fresh
     for name, answers in look.able.items():
         models[name] = {
@@ -176,7 +178,9 @@ def _see_labels(observed: Observed, look: Look) -> Observed:
             for label, answer in answers.items()
             if isinstance(answer, Resolved | Dangling)
         }
-    same = all(labels.get(name) == observed.labels.get(name, {}) for name in look.labels)
+    if all(labels[name] == observed.labels.get(name) for name in look.labels):
+        return observed
+    same = all(labels[name] == observed.labels.get(name, {}) for name in look.labels)
     quiet = observed.quiet_since if same else look.at
     return replace(observed, labels=labels, quiet_since=quiet)
 
@@ -202,14 +206,14 @@ def _see_marker(observed: Observed, look: Look) -> Observed:
         gone = (
             not observed.available(verified.marker.model, answer.version) if verified.marker else 0
         )
-        return replace(observed, marker_gone=bool(gone))
+        return observed.but(marker_gone=bool(gone))
     ours = answer is None or (
         isinstance(answer, Resolved)
         and verified.marker is not None
         and answer.version == verified.marker.version
     )
     if ours and not _label_moved(verified.config, look):
-        return replace(observed, marker_gone=observed.marker_gone and answer is None)
+        return observed.but(marker_gone=observed.marker_gone and answer is None)
     if _untold(observed.intent, look):
         return observed
     applied = observed.intent and _answer(look, observed.intent.marker, observed.intent.config)
@@ -308,7 +312,10 @@ def _refused(observed: Observed, intent: Intent) -> Observed:
 
 
 def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
-    """The intent was applied: it is the running config, and what it omits was dropped now."""
+    """The intent was applied: it is the running config, and what it omits was dropped now.
+
+    A marker that answers proves the labels beside it: the server takes its whole map or nothing.
+    """
     dropped = {name: dict(times) for name, times in observed.dropped.items()}
     for name, versions in observed.models.items():
         kept = intent.config.models[name].versions if name in intent.config.models else frozenset()
@@ -318,8 +325,13 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
                 times.pop(version, None)
             else:
                 times.setdefault(version, _left_at(seen, intent, at))
+    labels = dict(observed.labels)
+    if intent.marker is not None:
+        labels |= {name: dict(one.labels) for name, one in intent.config.models.items()}
     known = replace(
         observed,
+        labels=labels,
+        quiet_since=observed.quiet_since if labels == observed.labels else at,
         verified=Verified(intent.config, intent.marker, at),
         intent=None,
         dropped=dropped,
@@ -343,7 +355,7 @@ def _left_at(seen: VersionSeen, intent: Intent, at: Instant) -> Instant:
 def _see_owner(observed: Observed, look: Look) -> Observed:
     """Our owner marker beside a digest that is not ours: another writer, or an old database."""
     if observed.verified:
-        return replace(observed, other_writer_since=0.0)
+        return observed.but(other_writer_since=0.0)
     if observed.intent or not look.full:
         return observed
     owned = any(

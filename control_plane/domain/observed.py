@@ -5,8 +5,9 @@ intent says only that a config may have been applied. Instants are POSIX seconds
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from control_plane.domain.state import (
     Able,
@@ -139,6 +140,15 @@ class Observed:
     failures: Mapping[str, Mapping[int, Failure]] = field(default_factory=dict)
     suspects: Mapping[str, Mapping[int, Suspect]] = field(default_factory=dict)  # outlive a restart
 
+    def says(self, other: "Observed") -> bool:
+        """Whether both say the same, whenever they were made."""
+        return _said(self) == _said(other)
+
+    def but(self, **news: Any) -> "Observed":
+        """Return it with some fields changed; itself, if they are as they were."""
+        changed = any(getattr(self, name) != one for name, one in news.items())
+        return replace(self, **news) if changed else self
+
     def statuses(self) -> Iterator[VersionSeen]:
         """Every version on the server, of whatever model."""
         return (one for versions in self.models.values() for one in versions.values())
@@ -147,6 +157,9 @@ class Observed:
         """Whether the version was last seen AVAILABLE."""
         one = self.models.get(model, {}).get(version)
         return one is not None and one.state is State.AVAILABLE
+
+
+_said = attrgetter(*(one.name for one in fields(Observed) if one.name != "at"))
 
 
 @dataclass(frozen=True, slots=True)

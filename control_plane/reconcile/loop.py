@@ -46,6 +46,7 @@ from control_plane.store.notices import Kind, Notice
 
 __all__ = ["Options", "Reconciler", "ServerView"]
 STOP_S = 3.0
+DUTIES_S = 0.2  # sources and boot configs come after what a change moves
 STUCK_S = 60.0  # a round is due every two seconds
 EVIDENCE_S = 0.25  # news of servers that move nothing on are written this often
 _FLEETS, _SEEN = Key("fleets"), Key("seen")
@@ -166,7 +167,7 @@ class Reconciler:
             self.nudge(fleet)
 
     def health(self) -> Mapping[str, str]:
-        """Say by part how the loop is; a text that does not begin with "ok" is a fault."""
+        """Say by part how the loop is; what begins with neither "ok" nor "degraded" is a fault."""
         known = self._world.leadership.health() if self._world else "not started"
         return {"leases": known}
 
@@ -251,7 +252,7 @@ class Reconciler:
         for one in desired.live:
             self._queue.nudge(Key("rollout", fleet, one.rollout.id))
         for kind in self._duties:
-            self._queue.nudge(Key(kind, fleet))
+            self._queue.soon(Key(kind, fleet), DUTIES_S)
         return self._options.resync_s
 
     async def _rollout(self, world: World, fleet: str, name: str) -> float | None:

@@ -16,7 +16,7 @@ from control_plane.services.plans import Asked
 from control_plane.store import fleets
 
 AFTER_S = 0.3  # a promotion of what is loaded is over by then
-MOST_S = 2.0  # for so long it is put off while servers move
+MOST_S = 5.0  # for so long it is put off while servers move or rollouts begin
 _AGAIN_S = 0.1
 
 
@@ -63,11 +63,16 @@ class Plans:
             noted.due = True
             return AFTER_S
         waited_s = (self._world.clock() - noted.at).total_seconds()
-        if self._world.moving and waited_s < MOST_S:
+        if waited_s < MOST_S and (self._world.moving or self._begun_s() < AFTER_S):
             return _AGAIN_S
         await keep(self._world.db, noted.asked, noted.at)
         self._noted.pop(name, None)
         return None
+
+    def _begun_s(self) -> float:
+        """How long ago the last rollout was taken up."""
+        at = max(one.at for one in self._noted.values())
+        return (self._world.clock() - at).total_seconds()
 
     def _asked(self, desired: Desired, live: Live) -> Asked:
         tracked = self._world.of(desired.fleet.name)

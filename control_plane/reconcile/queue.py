@@ -51,6 +51,22 @@ class KeyedQueue(Generic[K]):
             entry.timer = None
         entry.task = asyncio.create_task(self._passes(key, entry))
 
+    def soon(self, key: K, within_s: float) -> None:
+        """Have a pass for this key begin within some seconds, unless one runs or comes earlier."""
+        if self._closed:
+            return
+        entry = self._entries.setdefault(key, _Entry())
+        loop = asyncio.get_running_loop()
+        at = loop.time() + within_s
+        if entry.timer is not None and entry.timer.when() <= at:
+            return
+        if entry.task is not None:
+            entry.again = True
+            return
+        if entry.timer is not None:
+            entry.timer.cancel()
+        entry.timer = loop.call_at(at, self.nudge, key)
+
     def forget(self, key: K) -> None:
         """Stop working for a key; a pass under way is cancelled."""
         entry = self._entries.pop(key, None)

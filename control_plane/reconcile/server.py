@@ -84,9 +84,10 @@ def _is_steady(it: Tracked, last: Standpoint, before: Observed) -> bool:
     """Whether nothing changed since a plan that had nothing to do and waits for no time."""
     action = last.plan.action
     idle = action.cause if isinstance(action, Blocked) else action
-    same = replace(it.observed, at=0.0) == replace(before, at=0.0)
+    if idle not in _IDLE and not isinstance(idle, Converged):
+        return False
     waited_for = it.unwritten or it.events or standing.unproven(it.observed, last.to_prove)
-    return same and not waited_for and (idle in _IDLE or isinstance(idle, Converged))
+    return not waited_for and it.observed.says(before)
 
 
 async def _assign(world: World, it: Tracked) -> Desired:
@@ -300,8 +301,7 @@ def _pauses(plan: Plan) -> bool:
 async def _record(world: World, it: Tracked, plan: Plan) -> None:
     """Write what changed; a pass that saw no change writes nothing."""
     status = standing.status(plan, it.observed)
-    same = replace(it.observed, at=0.0) == replace(it.recorded, at=0.0)
-    if not same or it.events or status is not it.status:
+    if it.events or status is not it.status or not it.observed.says(it.recorded):
         await _write(world, it, it.observed, plan, None)
 
 

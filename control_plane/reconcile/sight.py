@@ -9,7 +9,6 @@ from control_plane.domain.assignment import Assignment, Traits
 from control_plane.domain.evidence import answered
 from control_plane.domain.observed import Look, Observed
 from control_plane.domain.questions import Questions, questions
-from control_plane.domain.state import Config, ModelConfig
 from control_plane.reconcile import observe
 from control_plane.reconcile.world import Tracked, World
 
@@ -57,33 +56,16 @@ def seen_just_now(world: World, it: Tracked) -> bool:
 
 
 async def see_effect(world: World, it: Tracked, push: Reload) -> None:
-    """Look whether a config that the server took is in force, and where the moved labels point."""
-    before = it.observed.verified
+    """Look whether a config that the server took is in force; then so are its labels."""
     _hear(it)
     intent = it.observed.intent
     took = intent is not None and intent.answer is not None and intent.answer.ok
     if push.marker is not None and took:
-        labels = _labels_moved(before.config if before else Config(), push.config)
         marker = (push.marker.model, push.config.digest_label)
-        asked = Questions((), labels, (marker,), full=False)
+        asked = Questions((), (), (marker,), full=False)
         learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
     if it.observed.intent is not None or it.observed.looked_at == 0:
         await see(world, it)
-
-
-def _labels_moved(before: Config, after: Config) -> Labels:
-    """Every label of the models of which one moves."""
-    nothing = ModelConfig("", frozenset())
-    pairs = {
-        name: (before.models.get(name, nothing).labels, one.labels)
-        for name, one in after.models.items()
-    }
-    return tuple(
-        (name, label)
-        for name, (old, new) in sorted(pairs.items())
-        if dict(old) != dict(new)
-        for label in sorted({*old, *new})
-    )
 
 
 def learn(it: Tracked, look: Look) -> None:

@@ -53,7 +53,7 @@ class _Taking:
 
 async def read(db: Database, fleet: str) -> tuple[tuple[Source, Report], ...]:
     """Return the sources of a fleet, each with what was found there last."""
-    async with db.read() as s:
+    async with db.glance() as s:
         return await store.sources(s, fleet)
 
 

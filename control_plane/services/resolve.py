@@ -24,7 +24,7 @@ from control_plane.store.database import Database
 RESYNC_S: Final = 10.0  # what no event told of shows after this
 _SHARE: Final = 10
 _LONGEST_PAUSE_S: Final = 0.25  # with the feed's own and two reads, less than a second
-_SETTLE_S: Final = 0.05  # a promotion writes several times, and is what this must not slow down
+_SETTLE_S: Final = 0.2  # a promotion writes several times, and is what this must not slow down
 _MANY: Final = 500
 Labels: TypeAlias = Mapping[tuple[str, str], bytes]  # by model and label
 _NOTHING: Final[Labels] = {}
