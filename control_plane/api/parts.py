@@ -54,7 +54,7 @@ class AppParts:
     registry: CollectorRegistry
     lookup: Lookup = field(default_factory=Lookup)  # for sources before they are stored
     version: str = "0"
-    health: Callable[[], Mapping[str, str]] = dict  # by part; what does not begin with "ok" is ill
+    health: Callable[[], Mapping[str, str]] = dict  # by part: "ok…", "degraded…" or a fault
     started: Callable[[], bool] = lambda: True
     turns: Callable[[], bool] = lambda: True  # whether the loop still comes round
     shut_down: Callable[[], None] = lambda: None

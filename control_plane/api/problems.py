@@ -24,6 +24,7 @@ _STATUS: Mapping[type[errors.ControlPlaneError], int] = {
     errors.NotAuthenticated: 401,
     errors.Denied: 403,
     errors.Rejected: 400,
+    errors.StoreFull: 507,
     errors.Transient: 503,
     errors.ControlPlaneError: 500,
 }
@@ -31,6 +32,7 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},
     429: {"Retry-After": "5"},
     503: {"Retry-After": "1"},
+    507: {"Retry-After": "5"},
 }
 _PHRASES: Mapping[int, str] = {413: "Body Too Large"}  # the standard's own changed with time
 _NO_OBJECT: Final = ("missing", "model_attributes_type", "model_type", "dict_type")

@@ -39,10 +39,15 @@ async def livez(parts: PartsDep) -> Response:
 async def readyz(
     running: RunningDep, verbose: Annotated[str | None, Query(max_length=16)] = None
 ) -> Response:
-    """Say whether requests are welcome: database, schema and leases are known, and we stay."""
+    """Say whether requests are welcome: database, schema and leases are known, and we stay.
+
+    Degraded, by a disk that is full, it answers readers and callers as well as ever.
+    """
     checks = await _checks(running)
-    ready = all(text.startswith("ok") for text in checks.values())
-    body: dict[str, object] = {"status": "ready" if ready else "not ready"}
+    ready = all(text.startswith(("ok", "degraded")) for text in checks.values())
+    well = all(text.startswith("ok") for text in checks.values())
+    status = "ready" if well else "degraded" if ready else "not ready"
+    body: dict[str, object] = {"status": status}
     if verbose is not None:
         body["checks"] = checks
     return json_response(body, 200 if ready else 503)

@@ -2,7 +2,7 @@
 
 ControlPlaneError
 ├─ Rejected   the caller must change the request: Invalid · NotFound · Conflict · Denied
-├─ Transient  try again: ServerUnreachable · DeadlineExpired · StoreBusy · LeaseLost
+├─ Transient  try again: ServerUnreachable · DeadlineExpired · StoreBusy · StoreFull · LeaseLost
 └─ Terminal   a person must act: ConfigRefused · ArtifactBroken · SchemaMismatch
 
 A class docstring is the default message; `code`, the class name in kebab case, is part of the API.
@@ -164,6 +164,10 @@ class DeadlineExpired(Transient):
 
 class StoreBusy(Transient):
     """The database is busy; try again."""
+
+
+class StoreFull(StoreBusy):
+    """The database's disk is full; nothing was written. Make room, then try again."""
 
 
 class Starting(Transient):

@@ -8,6 +8,7 @@ so in the database; each leads its share of the fleets at most, and leaves the r
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from control_plane.domain.errors import StoreBusy, StoreFull
 from control_plane.domain.leasing import Terms, fair_share
 from control_plane.failpoints import failpoint
 from control_plane.store import fleets, leases
@@ -53,6 +54,7 @@ class Leadership:
         self._names: frozenset[str] = frozenset()
         self._replicas = 0
         self._known_at: float | None = None
+        self._full = ""  # what the database said last if it had no room
 
     def epoch(self, fleet: str) -> int | None:
         """The fencing number for writes to a fleet; None when it is not ours to write to."""
@@ -85,7 +87,9 @@ class Leadership:
         return self._known_at is not None
 
     def health(self) -> str:
-        """Say whether it is known who leads; "ok" and how things stand if so."""
+        """Say whether it is known who leads; "ok" or "degraded" and how things stand if so."""
+        if self._full:
+            return f"degraded: {self._full} Nothing is written or sent to servers"
         if self._known_at is None:
             return "not known yet"
         age_s = self._monotonic() - self._known_at
@@ -97,8 +101,17 @@ class Leadership:
         """Renew our leases, and take free ones up to our share.
 
         Raises:
-            StoreBusy: the database does not answer in time.
+            StoreBusy: the database does not answer in time, or is full.
         """
+        try:
+            kept = await self._kept()
+        except StoreBusy as error:
+            self._full = error.message if isinstance(error, StoreFull) else ""
+            raise
+        self._full = ""
+        return kept
+
+    async def _kept(self) -> Kept:
         await failpoint("lease.before_renew")
         asked_at, within_s = self._monotonic(), self._terms.patience_s
         async with self._db.begin(within_s) as s:

@@ -13,6 +13,7 @@ from control_plane.domain.errors import (
     NotFound,
     SchemaMismatch,
     StoreBusy,
+    StoreFull,
 )
 
 # Classes and codes of SQLSTATE: connection, resources, operator, serialization, locks, read-only.
@@ -20,7 +21,8 @@ _BUSY_CLASSES = ("08", "53", "57", "40")
 _BUSY_CODES = frozenset({"55P03", "25P03", "25P04", "25006"})
 _SCHEMA_CODES = frozenset({"42P01", "42703", "3D000", "3F000"})
 _DATA_CLASS = "22"
-_BUSY_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+_BUSY_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY")
+_FULL_NAME, _FULL_CODE = "SQLITE_FULL", "53100"
 _NO_FILE = "SQLITE_CANTOPEN"
 
 
@@ -67,6 +69,8 @@ def _integrity(error: IntegrityError) -> ControlPlaneError:
 
 
 def _of_sqlite(name: str, text: str) -> ControlPlaneError | None:
+    if name == _FULL_NAME:
+        return _full(text)
     if name.startswith(_BUSY_NAMES):
         return StoreBusy(f"The database is busy: {text}.")
     if name.startswith(_NO_FILE):
@@ -76,8 +80,14 @@ def _of_sqlite(name: str, text: str) -> ControlPlaneError | None:
     return None
 
 
+def _full(text: str) -> StoreFull:
+    return StoreFull(f"The database has no room left: {text}.", hint="make room on its disk")
+
+
 def _of_postgres(state: str, text: str) -> ControlPlaneError | None:
     first = text.splitlines()[0] if text else state
+    if state == _FULL_CODE:
+        return _full(first)
     if state in _SCHEMA_CODES:
         return SchemaMismatch(hint=first)
     if state in _BUSY_CODES or state.startswith(_BUSY_CLASSES):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from control_plane.domain.errors import Invalid, NotFound, SchemaMismatch, StoreBusy
+from control_plane.domain.errors import Invalid, NotFound, SchemaMismatch, StoreBusy, StoreFull
+from control_plane.domain.events import Event
 from control_plane.store import catalog, engines, journal, rollouts
 from control_plane.store.database import Database, installation
 from tests.databases import Postgres, fresh_database, sqlite_url
@@ -88,9 +89,9 @@ async def test_a_read_sees_one_snapshot(db: Database) -> None:
         assert await journal.last_seq(s) == 1
 
 
-async def _append(db: Database) -> None:
+async def _append(db: Database, event: Event | None = None) -> tuple[Event, ...]:
     async with db.begin() as s:
-        await journal.append(s, an_event())
+        return await journal.append(s, event or an_event())
 
 
 async def test_a_read_cannot_write(db: Database) -> None:
@@ -251,3 +252,31 @@ async def test_a_wal_that_another_sqlite_left_is_read_and_put_away(tmp_path: Pat
         (mode,) = other.execute("PRAGMA journal_mode").fetchone()
     expected = {"TRUNCATE": "delete", "WAL": "wal"}
     assert mode == expected[engines.journal_mode(sqlite3.sqlite_version_info)]
+
+
+async def test_a_database_without_room_is_full_and_works_again_with_it(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    opened = Database.open(sqlite_url(tmp_path))
+    await _run(opened, "PRAGMA max_page_count = 1")  # as it is now, and no more
+    large = replace(an_event(), data={"words": "x" * 500_000})
+    with pytest.raises(StoreFull, match="no room"):
+        await _append(opened, large)
+    async with opened.read() as s:
+        assert await journal.last_seq(s) == 0
+    await _run(opened, "PRAGMA max_page_count = 1000000")
+    assert [one.seq for one in await _append(opened, large)] == [1]
+    await opened.close()
+    with fresh_database(postgres) as url:
+        opened = Database.open(url)
+        with pytest.raises(StoreFull, match="No space left"):
+            await _run(opened, _NO_SPACE)
+        await opened.close()
+
+
+_NO_SPACE = "DO $$ BEGIN RAISE SQLSTATE '53100' USING MESSAGE = 'No space left on device'; END $$"
+
+
+async def _run(db: Database, statement: str) -> None:
+    async with db.begin() as s:
+        await s.execute(text(statement))
