@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
+from control_plane.domain.leasing import Terms
 from control_plane.domain.standing import Status
+from control_plane.reconcile.leader import Leadership
 from control_plane.reconcile.loop import Reconciler
 from control_plane.serving.client import GrpcModelServer
 from tests.scenario.stage import FAST, FLEET, Resolved, Stage, now, until
@@ -86,3 +88,16 @@ async def test_while_the_database_is_locked_nothing_is_sent_and_afterwards_all_i
             stage.nudge()
             assert await stage.states("a", "half_plus_two") == {}
     await stage.answers("a", "half_plus_two", 1)
+
+
+async def test_a_lease_is_counted_from_before_it_was_asked_for(stage: Stage) -> None:
+    times, terms, late_s = [100.0], Terms(), 3.0
+    leads = Leadership(stage.db, "a", lambda: times[-1], terms)
+    await leads.keep()
+    assert leads.left_s(FLEET) == terms.demote_s
+    async with locked(stage):
+        renewing = asyncio.create_task(leads.keep())
+        await asyncio.sleep(0)
+        times.append(times[-1] + late_s)
+    await renewing
+    assert leads.left_s(FLEET) == terms.demote_s - late_s
