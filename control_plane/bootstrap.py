@@ -217,7 +217,7 @@ async def _composed(
             if settings.auth == "on":
                 await _first_admin(db, settings.admin_token_file)
             app = create_app(_parts(settings, db, reconciler, registry, shut_down))
-            app.router.routes.append(Door(_site(app.state.running)))
+            app.router.routes.append(Door(site_of(app.state.running)))
             await reconciler.start()
             async with _beside(
                 metrics.measure_lag(),
@@ -285,7 +285,7 @@ def _parts(
     )
 
 
-def _site(running: RunningApi) -> Site:
+def site_of(running: RunningApi) -> Site:
     """Give the dashboard what the API has."""
     parts = running.parts
     return Site(
