@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from control_plane.cli.app import app
+from tests.faults.processes import Forked, the_zygote
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "models"
@@ -106,9 +108,9 @@ def living(home: Path) -> Iterator[Living]:
         "COLUMNS": "200",
     }
     with ExitStack() as stack:
-        command = [sys.executable, "-m", "control_plane", "serve", "--port", "0"]
         log = home / "control-plane.log"
-        told = stack.enter_context(process(command, "control plane serves", log, environment))
+        started = the_zygote().serve(log, environment | {"TFSCTL_PORT": "0"})
+        told = stack.enter_context(ready(started, "control plane serves", log))
         url = json.loads(told)["url"]
         environment |= {
             "TFSCTL_SERVER": url,
@@ -122,10 +124,7 @@ def dev_server(home: Path) -> Iterator[str]:
     port = free_port()
     config = home / f"{port}.config"
     config.write_text("model_config_list {}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "control_plane.devserver",
+    flags = [
         "--no_predict",
         f"--port={port}",
         f"--model_config_file={config}",
@@ -133,35 +132,26 @@ def dev_server(home: Path) -> Iterator[str]:
         "--file_system_poll_wait_seconds=1",
         "--allow_version_labels_for_unavailable_models=true",
     ]
-    with process(command, "Running gRPC ModelServer", home / f"{port}.log"):
+    log = home / f"{port}.log"
+    with ready(the_zygote().devserver(log, flags), "Running gRPC ModelServer", log):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def process(
-    command: list[str], ready: str, log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """A process until the block ends; yields the line of its stderr that says it is ready."""
-    with log.open("wb") as err:
-        running = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=dict(environment or os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=err,
-        )
+def ready(started: Forked, when: str, log: Path) -> Iterator[str]:
+    """A process until the block ends; yields the line of its log that says it is ready."""
     try:
-        eventually(lambda: bool(_line(log, ready)) or running.poll() is not None, ready, START_S)
-        assert running.poll() is None, log.read_text()
-        yield _line(log, ready)
+        eventually(lambda: bool(_line(log, when)) or started.ended(), when, START_S)
+        assert not started.ended(), log.read_text()
+        yield _line(log, when)
     finally:
-        running.terminate()
-        running.wait(20)
+        started.signal(signal.SIGTERM)
+        if not started.ended(20):
+            started.kill()
 
 
 def _line(log: Path, wanted: str) -> str:
-    lines = log.read_text().splitlines(keepends=True)
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
     return next((line for line in lines if wanted in line and line.endswith("\n")), "")
 
 

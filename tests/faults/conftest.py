@@ -1,9 +1,7 @@
-from collections.abc import Iterator
-
 import pytest
 
 from tests.chaos.small_disk import allowed
-from tests.faults.processes import Zygote, running_zygote
+from tests.faults.processes import Zygote, the_zygote
 from tests.scenario.conftest import stage
 
 __all__ = ["stage"]
@@ -12,6 +10,5 @@ collect_ignore = [] if allowed() else ["test_disk_full.py"]
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with running_zygote() as made:
-        yield made
+def zygote() -> Zygote:
+    return the_zygote()

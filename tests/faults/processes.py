@@ -1,5 +1,7 @@
 """A control plane that is killed and started at will, and dev servers that are asked directly."""
 
+import atexit
+import functools
 import json
 import os
 import select
@@ -139,6 +141,15 @@ class Zygote:
             self.process.stdin.flush()
             pid = int(self.process.stdout.readline())
             return Forked(pid, os.pidfd_open(pid))
+
+
+@functools.cache
+def the_zygote() -> Zygote:
+    """The one of this process, which ends with it."""
+    made = running_zygote()
+    found = made.__enter__()
+    atexit.register(made.__exit__, None, None, None)
+    return found
 
 
 @contextmanager

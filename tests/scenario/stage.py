@@ -7,8 +7,6 @@ import asyncio
 import itertools
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -39,6 +37,7 @@ from control_plane.store import journal, rollouts
 from control_plane.store.database import Database
 from tests.contract.served import free_port
 from tests.databases import sqlite_url
+from tests.faults.processes import Forked, the_zygote
 
 T = TypeVar("T")
 MODELS = Path(__file__).parents[1] / "models"
@@ -75,7 +74,7 @@ class DevServer:
     flags: dict[str, object]
     predicts: bool = False  # whether it runs TensorFlow
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
 
     @property
     def address(self) -> str:
@@ -93,19 +92,17 @@ class DevServer:
         given = {"port": self.port, "model_config_file": file} | dict(FLAGS) | self.flags
         argv = [f"--{name}={value}" for name, value in given.items()]
         without = [] if self.predicts else ["--no_predict"]
-        command = [sys.executable, "-m", "control_plane.devserver", *without, *argv]
-        log = (self.folder / f"{self.name}.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        log = self.folder / f"{self.name}.log"
+        self.process = the_zygote().devserver(log, [*without, *argv])
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
-        self.process.send_signal(number)
+        self.process.signal(number)
 
     def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process = None
 
 
 class Stage:

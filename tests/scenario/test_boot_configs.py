@@ -124,7 +124,7 @@ async def test_a_server_boots_without_the_model_whose_files_went_bad(boots: Stag
 
 
 async def _ended(server: DevServer) -> bool:
-    return server.process is not None and server.process.poll() is not None
+    return server.process is not None and server.process.ended()
 
 
 async def test_labels_are_in_the_file_where_the_server_was_started_for_it(boots: Stage) -> None:
