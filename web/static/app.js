@@ -19,7 +19,7 @@
   const local = (event) => {
     const time = event.target.closest?.("time[datetime]");
     if (time && !time.title) {
-      const form = { dateStyle: "medium", timeStyle: "long" };
+      const form = { dateStyle: "medium", timeStyle: "long", hourCycle: "h23" };
       time.title = new Date(time.dateTime).toLocaleString(root.lang, form);
     }
   };
