@@ -156,9 +156,11 @@ def _moving(world: World, it: Tracked) -> set[str]:
 def _slice(world: World, it: Tracked, names: set[str]) -> set[str]:
     """The models whose turn it is, so that all have theirs once in `sweep_s`."""
     now, sweep_s = world.now(), world.options.sweep_s
-    due = min(int((now - it.sliced_at) / sweep_s * len(names)), len(names))
+    due = int((now - it.sliced_at) / sweep_s * len(names))
     if due == 0:
         return set()
+    rest_s = now - it.sliced_at - due * sweep_s / len(names)  # counts for the next turn
+    due = min(due, len(names))
     ordered, begin = sorted(names), it.slice % len(names)
-    it.slice, it.sliced_at = begin + due, now
+    it.slice, it.sliced_at = begin + due, now - rest_s
     return set((ordered + ordered)[begin : begin + due])

@@ -68,7 +68,7 @@ class Resolved:
         async with self._turn:
             try:
                 async with self._db.read() as s:
-                    sight = await look(s, fleet)
+                    sight = await look(s, fleet, self._sights.get(fleet))
             except NotFound:
                 self._forget(fleet)
                 return

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from control_plane.domain.answering import Labels, answering
 from control_plane.domain.fleet import Fleet, Server
 from control_plane.domain.observed import Observed, VersionSeen
 from control_plane.domain.record import from_json
@@ -16,7 +17,9 @@ from control_plane.store import fleets, revisions, rollouts
 from control_plane.store.database import Session
 from control_plane.store.revisions import Head
 
+T = TypeVar("T")
 UNSEEN = Observed()
+UNLABELLED: Labels = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class Sight:
     heads: Mapping[str, Head]
     journeys: tuple[Journey, ...]
     targets: Mapping[str, StepTarget]  # by model: what its servers should serve at this moment
+    stamps: Mapping[str, str]  # of the observations, by server, where the database has any
+    answering: Mapping[str, Labels]  # by server: the version that each label answers with
+    _counts: dict[tuple[str, str], Counter[int]] = field(default_factory=dict, repr=False)
 
     @property
     def live(self) -> tuple[Rollout, ...]:
@@ -67,12 +73,11 @@ class Sight:
 
     def answered(self, model: str, label: str) -> Mapping[str, int]:
         """With which versions a label was last seen answering, and on how many servers of ours."""
-        counts = Counter(
-            version
-            for one in self.ours
-            if (version := self.labels(one.name, model).get(label)) is not None
-            and self.answers(one.name, model, label, version)
-        )
+        if not self._counts:
+            for one in self.ours:
+                for key, version in self.answering.get(one.name, UNLABELLED).items():
+                    self._counts.setdefault(key, Counter())[version] += 1
+        counts = self._counts.get((model, label), Counter())
         return {str(version): counts[version] for version in sorted(counts)}
 
     def moves(self, model: str, label: str) -> bool:
@@ -88,24 +93,29 @@ class Sight:
         return held.labels if held is not None else {}
 
 
-async def look(s: Session, name: str) -> Sight:
-    """Read all of a fleet.
+async def look(s: Session, name: str, last: Sight | None = None) -> Sight:
+    """Read all of a fleet; what has not changed since the last look at it is taken from there.
 
     Raises:
         NotFound: no such fleet.
     """
     fleet = await fleets.fleet(s, name)
-    documents = await fleets.observations(s, name)
+    known = last.stamps if last else {}
+    stamps, documents = await fleets.newer_observations(s, name, known)
+    same = frozenset(server for server, stamp in known.items() if stamps.get(server) == stamp)
+    fresh = {server: from_json(one) for server, one in documents.items()}
+    said = {
+        server: {word: one.get(word) for word in ("status", "sentence")}
+        for server, one in documents.items()
+    }
+    answers = {server: answering(one) if one.reachable else {} for server, one in fresh.items()}
     heads = await revisions.head(s, name)
     live = [(one, *await around(s, one)) for one in await rollouts.live(s, name)]
     return Sight(
         fleet=fleet,
         servers=await fleets.servers(s, name),
-        observed={server: from_json(one) for server, one in documents.items()},
-        said={
-            server: {word: one.get(word) for word in ("status", "sentence")}
-            for server, one in documents.items()
-        },
+        observed=_kept(last.observed if last else {}, same) | fresh,
+        said=_kept(last.said if last else {}, same) | said,
         last_seen=await fleets.last_seen(s, name),
         heads=heads,
         journeys=tuple(live),
@@ -114,4 +124,10 @@ async def look(s: Session, name: str) -> Sight:
             live,
             {model: one.revision for model, one in heads.items()},
         ),
+        stamps=stamps,
+        answering=_kept(last.answering if last else {}, same) | answers,
     )
+
+
+def _kept(before: Mapping[str, T], same: frozenset[str]) -> dict[str, T]:
+    return {server: one for server, one in before.items() if server in same}

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, delete, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, delete, literal_column, or_, select, update
 
 from control_plane.domain.errors import AlreadyExists, NotFound, StillInUse
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
@@ -14,6 +14,13 @@ from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
 
 _LOCKED = rows.by_key(FleetRow, ("name",)).with_for_update()
+_OF_THE_FLEET = ObservationRow.fleet == bindparam("fleet")
+_STAMPS: Select[Any] = select(ObservationRow.server, literal_column("xmin::text")).where(
+    _OF_THE_FLEET
+)
+_DOCUMENTS = select(ObservationRow.server, ObservationRow.document).where(
+    _OF_THE_FLEET, ObservationRow.server.in_(bindparam("servers", expanding=True))
+)
 
 
 async def add_fleet(s: Session, fleet: Fleet) -> None:
@@ -154,6 +161,25 @@ async def observations(s: Session, fleet: str) -> Mapping[str, Mapping[str, Any]
     """Return what was last observed of each server of a fleet."""
     found = await rows.all_by(s, ObservationRow, "server", fleet=fleet)
     return {one["server"]: one["document"] for one in found}
+
+
+async def newer_observations(
+    s: Session, fleet: str, known: Mapping[str, str]
+) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, Any]]]:
+    """Return a stamp for each server's observation, and what was observed where it is not `known`.
+
+    PostgreSQL stamps a row with the transaction that wrote it. SQLite does not: there nothing is
+    ever known.
+    """
+    if s.dialect.name != "postgresql":
+        return {}, await observations(s, fleet)
+    found = await s.execute(_STAMPS, {"fleet": fleet})
+    stamps = {str(server): str(stamp) for server, stamp in found}
+    changed = [server for server, stamp in stamps.items() if known.get(server) != stamp]
+    if not changed:
+        return stamps, {}
+    documents = await s.execute(_DOCUMENTS, {"fleet": fleet, "servers": changed})
+    return stamps, {str(server): document for server, document in documents}
 
 
 async def save_observed(

@@ -142,6 +142,34 @@ async def test_an_observation_of_a_removed_server_is_not_found(db: Database) -> 
         assert await fleets.observations(s, "default") == {}
 
 
+async def test_who_knows_an_observation_is_given_what_was_written_since(db: Database) -> None:
+    async with db.begin() as s:
+        for name in ("a", "b"):
+            await fleets.add_server(s, a_server(name))
+        lease = await leases.acquire(s, "default", "one", 60)
+    assert lease is not None
+
+    async def write(name: str, n: int) -> None:
+        async with db.begin() as s:
+            await fleets.save_observed(s, "default", name, {"n": n}, epoch=lease.epoch)
+
+    await write("a", 1)
+    await write("b", 1)
+    async with db.read() as s:
+        known, found = await fleets.newer_observations(s, "default", {})
+    assert found == {"a": {"n": 1}, "b": {"n": 1}}
+    await write("a", 2)
+    async with db.begin() as s:
+        await fleets.delete_server(s, "default", "b")
+        await fleets.add_server(s, a_server("b"))
+    await write("b", 1)
+    async with db.read() as s:
+        stamps, found = await fleets.newer_observations(s, "default", known)
+        assert found == {"a": {"n": 2}, "b": {"n": 1}}
+        again = await fleets.newer_observations(s, "default", stamps)
+        assert again == (stamps, {} if stamps else found)  # SQLite has no stamps
+
+
 async def test_last_seen_is_written_for_many_servers_at_once(db: Database) -> None:
     async with db.begin() as s:
         await fleets.add_fleet(s, Fleet("eu", NOON))
