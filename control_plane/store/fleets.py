@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, literal_column, or_, select, update
+from sqlalchemy import String, and_, bindparam, case, delete, literal_column, or_, select, update
 
 from control_plane.domain.errors import AlreadyExists, NotFound, StillInUse
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
