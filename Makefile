@@ -10,7 +10,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills bugs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -64,6 +64,12 @@ chaos: venv ## the same for longer, server faults and leader kills; SCALE=10 for
 chaos-kills: venv ## kill -9 at every failpoint, KILLS times each, on both databases (about an hour)
 	$(BIN)/python -m tests.chaos.kills --runs $(KILLS) --store sqlite
 	$(BIN)/python -m tests.chaos.kills --runs $(KILLS) --store postgres
+
+bug-%: venv
+	$(BIN)/python -m tests.chaos.bugs $*
+
+bugs: venv ## each planted bug is noticed by what should notice it, some minutes; make bug-NAME for one
+	$(BIN)/python -m tests.chaos.bugs
 
 bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench

@@ -44,6 +44,11 @@ def _each_once(history: Sequence[Record], runs: Sequence[Record]) -> Iterator[Vi
     for id_, times in ended.items():
         if times > 1:
             yield Violation("S16", 0.0, f"hook run {id_} ended {times} times")
+    told = {hook["data"]["hook"] for hook in _created(history, *_MOMENTS)}
+    for one in runs:
+        id_ = one["request_id"]
+        if one["name"] in told and one["state"] == "succeeded" and not ended[id_]:
+            yield Violation("S16", 0.0, f"hook run {id_} succeeded, and the journal does not tell")
 
 
 def _on_events(history: Sequence[Record], runs: dict[str, Record]) -> Iterator[Violation]:

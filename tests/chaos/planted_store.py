@@ -1,0 +1,148 @@
+"""Bugs of what is kept: transactions, leases, the journal, keys, files."""
+
+from tests.chaos.planted import Bug
+
+STORE = (
+    Bug(
+        "commit-not-on-disk",
+        "a commit is answered before it is on the disk",
+        "store/engines.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = OFF",
+        "tests/store/test_database.py::test_sqlite_answers_a_commit_when_it_is_on_the_disk",
+        r"assert \[0, 1\] == \[2, 1\]",
+    ),
+    Bug(
+        "epoch-not-checked",
+        "who was overtaken as a leader writes what it saw of servers",
+        "store/fleets.py",
+        "    await leases.check(s, fleet, epoch)\n    wanted =",
+        "    wanted =",
+        "tests/store/test_fleets.py::test_an_observation_is_written_by_the_current_epoch_only",
+        "DID NOT RAISE LeaseLost",
+    ),
+    Bug(
+        "rollout-epoch-not-checked",
+        "who was overtaken as a leader advances rollouts",
+        "store/rollouts.py",
+        "    if epoch is not None:\n        await leases.check(s, rollout.fleet, epoch)\n",
+        "",
+        "tests/store/test_rollouts.py::test_a_save_with_a_stale_epoch_changes_nothing",
+        "DID NOT RAISE LeaseLost",
+    ),
+    Bug(
+        "epoch-not-raised",
+        "a new leader writes under the number of the one before",
+        "store/leases.py",
+        "epoch=table.c.epoch + 1",
+        "epoch=table.c.epoch",
+        "tests/store/test_leases.py::test_an_expired_lease_is_taken_over_with_a_higher_epoch",
+        r"assert (\d+) == \(\1 \+ 1\)",
+    ),
+    Bug(
+        "lease-taken-from-holder",
+        "a lease is taken though another holds it",
+        "store/leases.py",
+        "LeaseRow.expires_at < clock(), LeaseRow.holder == holder)",
+        "LeaseRow.expires_at < clock(), LeaseRow.holder != holder)",
+        "tests/store/test_leases.py::test_a_lease_has_one_holder_until_it_is_released",
+        "holder='two'.* is None",
+    ),
+    Bug(
+        "expired-lease-renewed",
+        "a lease that ran out is renewed as if it had not",
+        "store/leases.py",
+        "(LeaseRow.fleet.in_([one.fleet for one in held]), LeaseRow.expires_at > clock())",
+        "(LeaseRow.fleet.in_([one.fleet for one in held]),)",
+        "tests/store/test_leases.py::test_an_expired_lease_is_not_renewed_even_if_nobody_took_it",
+        "Left contains one more item: Lease",
+    ),
+    Bug(
+        "frozen-leader-keeps-locks",
+        "who froze inside a transaction, and not idle, holds up its successor",
+        "store/engines.py",
+        "int(longest_s * 1000)",
+        "int(longest_s * 100_000)",
+        "tests/store/test_leases.py::"
+        "test_a_leader_frozen_between_two_statements_of_a_batch_holds_up_nobody_for_long",
+        "TimeoutError|DID NOT RAISE",
+    ),
+    Bug(
+        "journal-number-outside",
+        "an event's number is not taken in its transaction: it shows before smaller ones",
+        "store/journal.py",
+        "        return await s.execute(_TAKEN, more)\n    told =",
+        "        return await s.execute(_TAKEN, more)\n"
+        "    async with s.engine.begin() as own:\n"
+        "        return await own.execute(_TAKEN, more)\n    told =",
+        "tests/store/test_journal.py::test_a_watcher_misses_no_event_of_concurrent_writers",
+        "TimeoutError",
+    ),
+    Bug(
+        "two-live-rollouts",
+        "a deployment has two live rollouts",
+        "store/rollouts.py",
+        "        if other is not None and other.id != rollout.id:\n",
+        "        if other is None:\n",
+        "tests/store/test_rollouts.py::test_a_deployment_has_one_live_rollout",
+        "DID NOT RAISE RolloutInFlight",
+    ),
+    Bug(
+        "lost-update",
+        "who lost a race for a deployment overwrites who won",
+        "store/revisions.py",
+        '    await _check_expected(s, fleet, change["changes"], change["expected"])\n',
+        "",
+        "tests/store/test_revisions.py::test_a_lost_race_on_the_same_model_names_both_revisions",
+        "DID NOT RAISE RevisionConflict",
+    ),
+    Bug(
+        "key-takes-any-body",
+        "an Idempotency-Key answers another request",
+        "store/idempotency.py",
+        '    if found["body_hash"] != body_hash:\n',
+        '    if found["body_hash"] == "":\n',
+        "tests/store/test_idempotency.py::test_a_key_with_another_body_is_refused",
+        "DID NOT RAISE IdempotencyKeyReused",
+    ),
+    Bug(
+        "key-not-in-transaction",
+        "an Idempotency-Key is stored before its effect is committed",
+        "services/once.py",
+        "    await idempotency.remember(s, actor, key, body_hash, answer, now)\n",
+        "    async with s.engine.begin() as own:\n"
+        "        await idempotency.remember(own, actor, key, body_hash, answer, now)\n",
+        "tests.chaos.kills --store postgres --runs 1"
+        " --only promote.before_commit --does raise --play promote",
+        "There is no rollout",
+    ),
+    Bug(
+        "hook-result-twice",
+        "a hook's run that is over takes another result",
+        "store/hooks.py",
+        "    still_open = (table.c.id == run.id, table.c.state.in_(_OPEN))\n",
+        "    still_open = (table.c.id == run.id,)\n",
+        "tests/services/test_hooks.py::test_a_run_is_written_down_once_and_has_one_result",
+        "assert not True",
+    ),
+    Bug(
+        "file-not-held",
+        "two processes serve one SQLite file",
+        "store/files.py",
+        "        _lock(descriptor, file)\n        yield\n",
+        "        yield\n",
+        "tests/store/test_files.py"
+        "::test_a_second_process_on_the_file_is_refused_until_the_first_is_gone",
+        "DID NOT RAISE Conflict",
+    ),
+    Bug(
+        "notice-comes-home",
+        "who wrote something is woken by it itself",
+        "store/notices.py",
+        "    if who == origin:\n",
+        "    if not who:\n",
+        "tests/store/test_notices.py"
+        "::test_nobody_hears_of_what_was_not_committed_or_what_it_wrote_itself",
+        r"frozenset\({'own'}\)",
+    ),
+)
