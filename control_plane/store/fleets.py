@@ -15,9 +15,8 @@ from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
 
 _LOCKED = rows.by_key(FleetRow, ("name",)).with_for_update()
 _OF_THE_FLEET = ObservationRow.fleet == bindparam("fleet")
-_STAMPS: Select[Any] = select(ObservationRow.server, literal_column("xmin::text")).where(
-    _OF_THE_FLEET
-)
+_WRITTEN_BY = literal_column("xmin::text", String)
+_STAMPS = select(ObservationRow.server, _WRITTEN_BY).where(_OF_THE_FLEET)
 _DOCUMENTS = select(ObservationRow.server, ObservationRow.document).where(
     _OF_THE_FLEET, ObservationRow.server.in_(bindparam("servers", expanding=True))
 )
