@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 SCALE ?= 1
 KILLS ?= 20
+HOURS ?= 10
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills bugs
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills simulation bugs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,7 +49,7 @@ unit: venv ## the domain's tests alone
 
 browser-deps:
 	@command -v chromium >/dev/null || ! ls tests/browser/test_*.py >/dev/null 2>&1 \
-	  || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }
+	  || { apt-get update -qq && apt-get install -y -qq chromium fonts-wqy-microhei >/dev/null; }
 
 chaos-slice: venv ## a fleet under fire: two seeds on each database, at most 5 minutes
 	@for store in sqlite postgres; do for seed in 1 2; do \
@@ -67,6 +68,9 @@ chaos-kills: venv ## kill -9 at every failpoint, KILLS times each, on both datab
 
 bug-%: venv
 	$(BIN)/python -m tests.chaos.bugs $*
+
+simulation: venv ## the control plane in virtual time: HOURS of it (10 unless given), each hour of another seed
+	$(BIN)/python -m tests.simulation --hours $(HOURS)
 
 bugs: venv ## each planted bug is noticed by what should notice it, some minutes; make bug-NAME for one
 	$(BIN)/python -m tests.chaos.bugs
