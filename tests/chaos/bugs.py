@@ -25,7 +25,7 @@ from tests.chaos.planted_requests import REQUESTS
 from tests.chaos.planted_store import STORE
 
 BUGS = (*STORE, *REQUESTS, *LOOP)
-_FOLDERS = ("control_plane", "tests", "migrations", "examples", "docs")
+_FOLDERS = ("control_plane", "web", "tests", "migrations", "examples", "docs")
 _WRITTEN_NOW = shutil.ignore_patterns("*.pyc.*")  # by others: gone before they are copied
 _LONGEST_S = 600.0
 _SHOWN = 30  # lines of what a detector said

@@ -16,6 +16,7 @@ from control_plane.serving import stubs
 from tests.chaos.history import Pen
 from tests.chaos.processes import Process, replica, server
 from tests.chaos.proxy import Proxy
+from tests.chaos.small_disk import SmallDisk, allowed, small_disk
 from tests.contract.served import free_port
 from tests.databases import Postgres, fresh_database, postgres_server, sqlite_url
 
@@ -70,6 +71,7 @@ class Ground:
     replicas: list[Placed] = field(default_factory=list)
     database: Proxy | None = None  # of a PostgreSQL
     postgres: Postgres | None = None
+    disk: SmallDisk | None = None  # of a SQLite, where one can be made
 
     @property
     def files(self) -> list[Path]:
@@ -123,8 +125,14 @@ def _make_models(folder: Path) -> None:
 
 @contextmanager
 def _database(setup: Setup, home: Path, ground: Ground) -> Iterator[str]:
-    if setup.store == "sqlite":
+    if setup.store == "sqlite" and (setup.calm or not allowed()):
         yield sqlite_url(home)
+        return
+    if setup.store == "sqlite":
+        with small_disk(home / "disk") as disk:
+            ground.disk = disk
+            yield sqlite_url(disk.folder)
+            shutil.copy2(disk.folder / "control-plane.db", home)
         return
     with postgres_server() as postgres, fresh_database(postgres) as url:
         ground.postgres = postgres

@@ -71,6 +71,8 @@ class Nemesis:
         }
         if self._ground.database is not None:
             ways |= {self._database_link: 2, self._database_down: 1}
+        if self._ground.disk is not None:
+            ways |= {self._disk_full: 3}
         return ways
 
     @asynccontextmanager
@@ -173,6 +175,14 @@ class Nemesis:
                 await asyncio.to_thread(crash, postgres)
                 await self._holds(0.3, 5)
                 proxy.set(NOTHING)
+
+    async def _disk_full(self) -> None:
+        disk = self._ground.disk
+        async with self._fault("disk-full", "disk") as mine:
+            if mine and disk is not None:
+                await asyncio.to_thread(disk.fill)
+                await self._holds(0.3, 6)
+                disk.free()
 
     async def _foreign_push(self) -> None:
         """Somebody else pushes a config of its own, past the proxy."""

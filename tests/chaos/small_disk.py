@@ -1,4 +1,4 @@
-"""A disk of a few megabytes that is filled to its last byte, and freed again.
+"""A disk of some megabytes that is filled to its last byte, and freed again.
 
 It is a file system of its own, in memory; only root makes one, where it is allowed at all.
 """
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-SIZE = "24m"
+SIZE = "64m"
 _BALLAST = "ballast"
 _PIECE = bytes(64 << 10)
 
