@@ -137,7 +137,7 @@ def test_every_vendored_file_has_a_licence_and_its_checksum() -> None:
     wrong = []
     for path in (one for one in every_file() if VENDOR in one.relative_to(ROOT).parts):
         top = next(folder for folder in path.parents if folder.name == VENDOR)
-        if path == top / "SHA256SUMS":
+        if path in (top / "SHA256SUMS", top / "VENDORED.md"):
             continue
         listed = dict(_sums(top / "SHA256SUMS"))
         own = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -146,6 +146,12 @@ def test_every_vendored_file_has_a_licence_and_its_checksum() -> None:
         if not any([*folder.glob("LICENSE*")] for folder in (path.parent, top)):
             wrong.append(f"{_from_root(path)}: no LICENSE beside it")
     assert wrong == []
+
+
+def test_every_vendored_folder_is_told_with_its_release() -> None:
+    told = (ROOT / "web/static/vendor/VENDORED.md").read_text()
+    for folder in (ROOT / "web/static/vendor").glob("*/"):
+        assert re.search(rf"\| `{folder.name}/` \| \S+ \| [\d.]+ \| \S+ \|", told), folder.name
 
 
 def _sums(file: Path) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.stand import Stand, stand
 
@@ -70,6 +77,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "no chromium; `make browser-deps` installs it"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         yield opened
