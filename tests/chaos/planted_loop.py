@@ -93,6 +93,15 @@ LOOP = (
         "AssertionError: still",
     ),
     Bug(
+        "calls-pile-up",
+        "more and more calls are open to a server that does not answer them",
+        "serving/client.py",
+        "        self._control = asyncio.Semaphore(_CONTROL_SLOTS)\n",
+        "        self._control = asyncio.Semaphore(_CONTROL_SLOTS * 100)\n",
+        "tests/contract/test_client.py::test_no_more_than_two_calls_are_open_at_a_time",
+        r"assert \(8, [3-8]\) == \(8, 2\)",
+    ),
+    Bug(
         "hung-server-blocks",
         "the passes of all servers wait for a hung one",
         "reconcile/queue.py",
