@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 from pydantic import AwareDatetime
 
 from control_plane.api.deps import DbDep, RunningDep, ViewerDep, json_response, list_response
-from control_plane.api.evidence_page import evidence_page
 from control_plane.api.parts import Running
 from control_plane.api.schemas import FleetPath, LabelPath, ModelPath, RolloutPath
 from control_plane.services import timeline
@@ -30,6 +29,8 @@ async def get_evidence(
     document = await _with_plan(running, rollout_id)
     named = {"ETag": f'"{document["sha256"]}"', "Vary": "Accept"}
     if "text/html" in accept:
+        from control_plane.api.evidence_page import evidence_page  # 4 MB that few ask for
+
         return HTMLResponse(evidence_page(document), headers=named | _SAFE)
     return json_response(document, headers=named)
 

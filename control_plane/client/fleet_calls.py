@@ -12,6 +12,11 @@ def overview() -> Call[Mapping[str, Any]]:
     return Call("GET", path_of("overview"))
 
 
+def search(q: str) -> Call[Mapping[str, Any]]:
+    """Find models, fleets, servers and rollouts by a part of their name."""
+    return Call("GET", path_of("search"), query={"q": q})
+
+
 def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
     """Say how the servers of a fleet, or one of them, were started, and what to change."""
     parts = ("fleets", fleet, "servers", server) if server else ("fleets", fleet)

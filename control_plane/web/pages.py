@@ -12,11 +12,11 @@ from starlette.routing import NoMatchFound, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.domain.errors import ControlPlaneError, NotFound
-from control_plane.web import files, live, login, overview, preferences, steering
+from control_plane.web import files, live, login, overview, preferences, search, steering
 from control_plane.web.site import Site
 from control_plane.web.visit import Place, Visit, refuse_foreign, who
 
-SCREENS: Final = (files, live, login, preferences, overview, steering)
+SCREENS: Final = (files, live, login, preferences, overview, search, steering)
 NAV: Final = ("overview", "models", "rollouts", "fleets", "history")
 _READS: Final = frozenset({"GET", "HEAD"})
 
