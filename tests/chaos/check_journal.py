@@ -184,12 +184,13 @@ def check_rollbacks(history: Sequence[Record]) -> Iterator[Violation]:
             for model, change in one["data"]["changes"].items():
                 for label, version in ((change or {}).get("labels", {})).items():
                     key = (model, label)
-                    if one["data"]["kind"] == "rollback" and labels.get(key) != version:
+                    leaves = {labels.get(key), true.get(key, version)} - {version}
+                    if one["data"]["kind"] == "rollback" and leaves:
                         target = _target(verified[key], labels.get(key))
                         if one["reason"] in asked and version != target:
                             text = f"{one['reason']} takes {label} of {model} to {version}"
                             yield Violation("S14", 0.0, f"{text}, not to {target}")
-                        _leave(verified[key], {labels.get(key), true.get(key)} - {version})
+                        _leave(verified[key], leaves)
                     labels[key] = version
 
 

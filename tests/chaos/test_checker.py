@@ -246,6 +246,15 @@ def test_a_promotion_and_its_rollback_break_nothing() -> None:
     assert check(story.lines) == []
 
 
+def test_a_rollback_to_where_a_promotion_goes_leaves_what_was_true_before_it() -> None:
+    story = promoted().states(3).revision([2, 3], 3, op="on").started("r3", op="on")
+    story.tell("client", "api.call", op="there", verb="rollback", model="m", version=3)
+    story.ended("r3", "aborted").revision([3], 3, "rollback", "there")
+    story.started("r4", "rollback", "there").ended("r4", verified=3)
+    story.asks("undo", "rollback").revision([1, 3], 1, "rollback", "undo")
+    assert not [one for one in check(story.lines) if one.invariant == "S14"]
+
+
 def test_what_others_did_to_a_server_is_not_held_against_us() -> None:
     story = deployed().config([2], 2, foreign=True, on=["a"]).answers(2).fails("NOT_FOUND")
     story.states(1, state="UNLOADING", on=["a"]).states(1, state="END", on=["a"])
