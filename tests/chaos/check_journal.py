@@ -1,7 +1,7 @@
 """Invariants that clients, watchers and the journal decide: what was promised and what is kept."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.chaos.ground_truth import OURS, source_of
@@ -15,9 +15,14 @@ _ENDINGS = frozenset({"api.ok", "api.refused", "api.unknown"})
 
 
 def check_writes(history: Sequence[Record]) -> Iterator[Violation]:
-    """S2, S15: what was acknowledged is there, once; what was refused is not."""
+    """S2, S15: what was acknowledged is there, once; what was refused is not.
+
+    A try to which nobody heard an answer may still be under way when the next one is refused.
+    """
     told = events(history)
-    started = Counter(one["reason"] for one in told if one["kind"] == "rollout.started")
+    effects = [one for one in told if one["kind"] == "rollout.started"]
+    started = Counter(one["reason"] for one in effects)
+    seen_at = _seen_at(history, {one["seq"]: one["reason"] for one in effects})
     rollouts = {one["rollout"] for one in told if one["kind"] == "rollout.started"}
     revisions = {one["revision"] for one in told if one["kind"] == "revision.created"}
     for op, tries in _tries(history).items():
@@ -28,14 +33,36 @@ def check_writes(history: Sequence[Record]) -> Iterator[Violation]:
             yield Violation("S15", last, f"{op} had {started[op]} effects")
         if len({(one["rollout"], one["revision"]) for one in done}) > 1:
             yield Violation("S15", last, f"{op} was answered in different ways")
-        refused = [one for one in ends if one["kind"] == "api.refused"]
-        if refused and started[op]:
+        if started[op] and _refused(tries, seen_at.get(op, _NEVER)):
             yield Violation("S2", last, f"{op} was refused and had an effect all the same")
         for one in done:
             if one["rollout"] and one["rollout"] not in rollouts:
                 yield Violation("S2", one["t"], f"{op}: rollout {one['rollout']} is lost")
             if one["revision"] and one["revision"] not in revisions:
                 yield Violation("S2", one["t"], f"{op}: revision {one['revision']} is lost")
+
+
+def _seen_at(history: Sequence[Record], effects: Mapping[int, str]) -> dict[str, float]:
+    """When a watcher first saw what an operation did."""
+    found: dict[str, float] = {}
+    for one in history:
+        if one["kind"] == "events.read":
+            for seq in effects.keys() & set(one["seqs"]):
+                found.setdefault(effects[seq], one["t"])
+    return found
+
+
+def _refused(tries: Sequence[Record], seen_at: float) -> bool:
+    """Whether a try was refused with no earlier one left that could have an effect later."""
+    called_at, left = 0.0, False
+    for one in tries:
+        if one["kind"] == "api.call":
+            called_at = one["t"]
+        elif one["kind"] == "api.unknown":
+            left = True
+        elif one["kind"] == "api.refused" and not (left and seen_at >= called_at):
+            return True
+    return False
 
 
 def _tries(history: Sequence[Record]) -> dict[str, list[Record]]:

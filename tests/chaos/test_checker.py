@@ -59,6 +59,13 @@ def a_refused_promotion_has_an_effect() -> Story:
     return deployed().asks("up").revision([1, 2], 2, op="up").started("r2", op="up").refused("up")
 
 
+@bad("S2")
+def a_retry_is_refused_though_its_effect_was_seen() -> Story:
+    story = deployed().asks("up").hears_nothing("up").revision([1, 2], 2, op="up")
+    story.started("r2", op="up").tell("watcher", "events.read", seqs=[story._seq])
+    return story.asks("up").refused("up")
+
+
 @bad("S3")
 def a_revision_is_missing() -> Story:
     story = deployed()
@@ -243,6 +250,13 @@ def test_a_promotion_and_its_rollback_break_nothing() -> None:
     story.gets("undo", "rollback", rollout="r3", revision=3)
     story.config([1, 2], 1).ended("r3", verified=1).answers(1).leads(1, "r0").leads(2, "r1")
     story.asks("look", "read").gets("look", "read", revision=3).end()
+    assert check(story.lines) == []
+
+
+def test_a_try_without_an_answer_may_have_its_effect_after_the_next_one_was_refused() -> None:
+    story = deployed().asks("up").hears_nothing("up").asks("up").refused("up")
+    story.revision([1, 2], 2, op="up").started("r2", op="up")
+    story.tell("watcher", "events.read", seqs=[story._seq])
     assert check(story.lines) == []
 
 

@@ -178,6 +178,7 @@ class Ground:
         self.ids = 0
         self.hosts = {f"s{n}": self._host(n) for n in range(setup.servers)}
         self.replicas = [Replica(self, f"r{n}") for n in range(setup.replicas)]
+        self.storms = False  # something may go wrong now
         self.broken: list[str] = []  # promises that were seen broken when it happened
 
     def clock(self) -> datetime:
@@ -270,7 +271,8 @@ class Ground:
                 await catalog.add_version(s, Version(model, number, now, "ada", digest="d"))
         fleet = await fleets.fleet(s, FLEET)
         paths = {"/models": str(self.models)}
-        seen = replace(fleet, storage=self.setup.storage, path_map=paths)
+        spare = self.setup.seed % 2
+        seen = replace(fleet, storage=self.setup.storage, path_map=paths, max_unavailable=spare)
         await fleets.save_fleet(s, seen, None)
         for name, host in self.hosts.items():
             flags = ServerFlags(

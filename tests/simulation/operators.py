@@ -13,14 +13,14 @@ from control_plane.services import deployments, promotion, rollouts
 from control_plane.services.changes import Call, Keep, Outcome, Started
 from control_plane.services.once import Stored, recall, remember
 from control_plane.services.rollouts import Verb
-from control_plane.store.database import Session
+from control_plane.store.database import Database, Session
 from control_plane.store.notices import Kind, Notice
 from tests.simulation.ground import BAD, CAREFUL, EXTRA, FLEET, GOOD, LABEL, MODELS, Ground, Replica
 
 TRIES = 12
 TIMEOUT_S = 2.0
 WATCH_S = 30.0
-_VERBS = {"promote": 12, "rollback": 4, "steer": 4, "deploy": 2, "undeploy": 1}
+_VERBS = {"promote": 12, "group": 2, "rollback": 4, "steer": 4, "deploy": 2, "undeploy": 1}
 _STEERS = (Verb.PAUSE, Verb.RESUME, Verb.ABORT, Verb.RETRY, Verb.PROMOTE_NOW)
 
 
@@ -74,6 +74,9 @@ class Operator:
                     strategy=self._chance.choice(("", "", CAREFUL)),
                 )
                 return self._new(verb, model, version, promotion.promote, request)
+            case "group":
+                requests = [(m, PromoteRequest(LABEL, self._good(), force=True)) for m in MODELS]
+                return self._new("promote", model, None, _promote_group, requests)
             case "rollback":
                 target = self._chance.choice((*GOOD, *[None] * 6))
                 back = RollbackRequest(LABEL, target)
@@ -84,6 +87,9 @@ class Operator:
                 return self._new(verb, EXTRA, None, deployments.put_deployment, wanted)
             case _:
                 return self._new(verb, EXTRA, None, deployments.undeploy)
+
+    def _good(self) -> int:
+        return self._chance.choice(GOOD)
 
     def _new(
         self, verb: str, model: str, version: int | None, use_case: Any, *request: Any
@@ -174,6 +180,12 @@ class Operator:
         until = self._ground.loop.time() + WATCH_S
         while self._ground.loop.time() < until and rollout in self._ground.live():
             await asyncio.sleep(0.5)
+
+
+def _promote_group(
+    db: Database, fleet: str, _: str, requests: Any, call: Call, commit: Keep
+) -> Awaitable[Outcome]:
+    return promotion.promote_group(db, fleet, requests, call, commit)
 
 
 def _answer(outcome: Outcome) -> Stored:

@@ -110,7 +110,7 @@ class _Run:
         def over() -> bool:
             return self.ground.loop.time() > ends_at
 
-        taken: set[str] = set()
+        self.ground.storms, taken = True, set[str]()
         async with asyncio.TaskGroup() as actors:
             for number in range(AT_A_TIME):
                 name = self._storms * 10 + number
@@ -139,6 +139,7 @@ class _Run:
                 helped_at = now
                 await self._person.help()
             await asyncio.sleep(LOOK_S)
+        ground.storms = False
         self._slowest_s = max(self._slowest_s, ground.loop.time() - began)
         ground.pen.write("runner", "settled", took_s=ground.loop.time() - began)
 

@@ -16,25 +16,28 @@ from tests.simulation.database import EPOCH
 from tests.simulation.ground import FLEET, LABEL, MODELS, Ground, Replica
 from tests.simulation.server import Host, pointed
 
-LOOK_S = 0.5
+LOOK_S, CALM_S = 0.5, 3.0
 MARKER = "_cp_"
 _RESTARTS = (Cause.WEDGED, Cause.POSTPONED, Cause.UNLOAD_OVERDUE)
 _TAKES_OVER = (Cause.PAUSED, Cause.QUARANTINED)
 
 
 class Callers:
-    """Ask every server by label, as callers of models do, and read who leads."""
+    """Ask every server by label, as callers of models do; read who leads, and the journal."""
 
     def __init__(self, ground: Ground, over: Callable[[], bool]) -> None:
         self._ground, self._over = ground, over
         self._chance = random.Random(f"{ground.setup.seed} callers")
+        self._after = 0
 
     async def run(self) -> None:
         while not self._over():
-            await asyncio.sleep(LOOK_S * self._chance.uniform(0.1, 2))
+            often_s = LOOK_S if self._ground.storms else CALM_S
+            await asyncio.sleep(often_s * self._chance.uniform(0.1, 2))
             for host in self._ground.hosts.values():
                 self._call(host, self._chance.choice(MODELS))
             self._read_lease()
+            self._read_journal()
 
     def _call(self, host: Host, model: str) -> None:
         host.advance()
@@ -55,6 +58,12 @@ class Callers:
             if holder:
                 pen = self._ground.pen
                 pen.write("watcher", "leader.read", epoch=epoch, holder=holder, began=began)
+
+    def _read_journal(self) -> None:
+        found = self._ground.store.ask("SELECT seq FROM events WHERE seq > ?", self._after)
+        if seqs := sorted(seq for (seq,) in found):
+            self._after = seqs[-1]
+            self._ground.pen.write("watcher", "events.read", seqs=seqs)
 
 
 class Person:
