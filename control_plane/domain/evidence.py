@@ -7,7 +7,6 @@ restart is proven only by a status entry that is gone.
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 from control_plane.domain.drift import flipped
 from control_plane.domain.observed import (
@@ -28,8 +27,6 @@ EXHAUSTED_S = 60.0  # news of it is worth writing down so often
 REFUSING = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
 RETURNED = frozenset({"OK", "UNKNOWN"})
 _NAMED = re.compile(r"model(?: name is)? (\S+?)[.,]?$")
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 def learn(observed: Observed, look: Look, settle_s: float) -> Observed:
@@ -178,7 +175,7 @@ def _see_labels(observed: Observed, look: Look) -> Observed:
             for label, answer in answers.items()
             if isinstance(answer, Resolved | Dangling)
         }
-    if all(labels[name] == observed.labels.get(name) for name in look.labels):
+    if labels == observed.labels:
         return observed
     same = all(labels[name] == observed.labels.get(name, {}) for name in look.labels)
     quiet = observed.quiet_since if same else look.at
@@ -203,10 +200,9 @@ def _see_marker(observed: Observed, look: Look) -> Observed:
         return observed
     answer = _answer(look, verified.marker, verified.config)
     if isinstance(answer, Dangling):
-        gone = (
-            not observed.available(verified.marker.model, answer.version) if verified.marker else 0
-        )
-        return observed.but(marker_gone=bool(gone))
+        marker = verified.marker
+        gone = marker is not None and not observed.available(marker.model, answer.version)
+        return observed.but(marker_gone=gone)
     ours = answer is None or (
         isinstance(answer, Resolved)
         and verified.marker is not None
@@ -325,9 +321,8 @@ def verify(observed: Observed, intent: Intent, at: Instant) -> Observed:
                 times.pop(version, None)
             else:
                 times.setdefault(version, _left_at(seen, intent, at))
-    labels = dict(observed.labels)
-    if intent.marker is not None:
-        labels |= {name: dict(one.labels) for name, one in intent.config.models.items()}
+    ours = intent.config.models if intent.marker else {}
+    labels = {**observed.labels, **{name: dict(one.labels) for name, one in ours.items()}}
     known = replace(
         observed,
         labels=labels,
