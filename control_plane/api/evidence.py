@@ -29,7 +29,7 @@ async def get_evidence(
     document = await _with_plan(running, rollout_id)
     named = {"ETag": f'"{document["sha256"]}"', "Vary": "Accept"}
     if "text/html" in accept:
-        from control_plane.api.evidence_page import evidence_page  # 4 MB that few ask for
+        from control_plane.services.evidence_page import evidence_page  # 4 MB that few ask for
 
         return HTMLResponse(evidence_page(document), headers=named | _SAFE)
     return json_response(document, headers=named)

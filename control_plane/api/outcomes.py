@@ -1,22 +1,20 @@
 """Answers to changes of what is served: work begun, nothing to change, or the plan of a dry run."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Response
 
 from control_plane.api.deps import Answer, Write
 from control_plane.api.parts import Running
-from control_plane.domain.errors import PlanChanged
 from control_plane.domain.rollout import Rollout
 from control_plane.failpoints import failpoint
 from control_plane.services import rollouts
 from control_plane.services.access import TokenKind
 from control_plane.services.changes import Call, Keep, Outcome, Planned, Started, Unchanged
-from control_plane.services.kept_plans import kept_json
+from control_plane.services.kept_plans import agreed_to
 from control_plane.services.plan_view import plan_json
 from control_plane.services.rollout_view import rollout_json
 
@@ -34,7 +32,7 @@ def call_of(write: Write, reason: str, plan_hash: str = "", break_glass: str = "
         if_match=write.if_match,
         break_glass=break_glass,
         automatic=write.actor.kind is TokenKind.SERVICE,
-        agreed=partial(_check_plan, plan_hash) if plan_hash else None,
+        agreed=agreed_to(plan_hash) if plan_hash else None,
     )
 
 
@@ -67,13 +65,6 @@ def outcome_answer(outcome: Outcome) -> Answer:
             return Answer(200, told | {"plan": plan_json(outcome)})
         case Unchanged():
             return Answer(200, {"changed": False})
-
-
-def _check_plan(plan_hash: str, planned: Planned) -> Mapping[str, Any]:
-    plan = plan_json(planned)
-    if plan["plan_hash"] != plan_hash:
-        raise PlanChanged(plan=plan)
-    return kept_json(plan, agreed=True)
 
 
 async def held(write: Write, answer: Answer) -> Answer:

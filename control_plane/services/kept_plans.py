@@ -7,11 +7,12 @@ moment. Where a person agreed to a plan by its hash, it was worked out in the wr
 one is kept. Configs are left out; their diffs and digests stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from control_plane.domain.errors import PlanChanged
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.steps import State, covered, started
@@ -53,6 +54,21 @@ def kept_json(plan: Mapping[str, Any], *, agreed: bool = False) -> dict[str, Any
         {name: value for name, value in one.items() if name != "config"} for one in plan["reloads"]
     ]
     return {**plan, "reloads": reloads, "agreed": agreed}
+
+
+def agreed_to(plan_hash: str) -> Callable[[Planned], Mapping[str, Any]]:
+    """Return what lets pass the one plan that somebody has seen, and says what to keep of it.
+
+    What is returned raises `PlanChanged`, with the plan as it is now.
+    """
+
+    def check(planned: Planned) -> Mapping[str, Any]:
+        plan = plan_json(planned)
+        if plan["plan_hash"] != plan_hash:
+            raise PlanChanged(plan=plan)
+        return kept_json(plan, agreed=True)
+
+    return check
 
 
 def _begun(rollout: Rollout, servers: tuple[str, ...]) -> Rollout:

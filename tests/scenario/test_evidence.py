@@ -4,13 +4,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from control_plane.api.evidence_page import evidence_page
 from control_plane.domain.promotion import PromoteRequest
 from control_plane.domain.rollout import Rollout
 from control_plane.domain.standing import Status
 from control_plane.services import promotion
 from control_plane.services.changes import Planned
 from control_plane.services.evidence import evidence, hash_of
+from control_plane.services.evidence_page import evidence_page
 from control_plane.services.kept_plans import kept_json
 from control_plane.services.plan_view import plan_json
 from control_plane.services.timeline import answered
