@@ -22,7 +22,8 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class _Entry:
     task: asyncio.Task[None] | None = None
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Handle | None = None
+    due: float = 0.0  # when the timer goes off; not every loop's handles tell
     again: bool = False  # nudged while its pass runs
     failures: int = 0
 
@@ -56,16 +57,15 @@ class KeyedQueue(Generic[K]):
         if self._closed:
             return
         entry = self._entries.setdefault(key, _Entry())
-        loop = asyncio.get_running_loop()
-        at = loop.time() + within_s
-        if entry.timer is not None and entry.timer.when() <= at:
+        at = asyncio.get_running_loop().time() + within_s
+        if entry.timer is not None and entry.due <= at:
             return
         if entry.task is not None:
             entry.again = True
             return
         if entry.timer is not None:
             entry.timer.cancel()
-        entry.timer = loop.call_at(at, self.nudge, key)
+        self._set(key, entry, at)
 
     def forget(self, key: K) -> None:
         """Stop working for a key; a pass under way is cancelled."""
@@ -107,8 +107,11 @@ class KeyedQueue(Generic[K]):
         if after_s is None:
             del self._entries[key]
         else:
-            loop = asyncio.get_running_loop()
-            entry.timer = loop.call_later(after_s, self.nudge, key)
+            self._set(key, entry, asyncio.get_running_loop().time() + after_s)
+
+    def _set(self, key: K, entry: _Entry, at: float) -> None:
+        entry.due = at
+        entry.timer = asyncio.get_running_loop().call_at(at, self.nudge, key)
 
     async def _outcome(self, key: K, entry: _Entry) -> float | None:
         try:

@@ -269,7 +269,8 @@ async def _base(
     s: Session, ground: Ground, live: Collection[Rollout], after: Collection[str]
 ) -> _Base:
     state: dict[str, Deployment | None] = {}
-    changed = {model: await _last_changed(s, ground, model) for model in after}
+    models = {*after, *(model for one in live for model in one.models)}
+    changed = {model: await _last_changed(s, ground, model) for model in models}
     floors = [0]
     for one in live:
         state |= await true_state(s, one)

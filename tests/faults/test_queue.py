@@ -1,6 +1,8 @@
 import asyncio
 from collections import Counter
 
+import uvloop
+
 from control_plane.domain.errors import StoreBusy
 from control_plane.reconcile.queue import KeyedQueue
 from tests.scenario.stage import until
@@ -73,3 +75,23 @@ async def test_what_is_forgotten_or_closed_is_not_worked_on() -> None:
 
 async def _now(seen: dict[str, int]) -> dict[str, int]:
     return seen
+
+
+def test_a_pass_that_is_due_at_once_may_be_asked_for_again_on_either_loop() -> None:
+    for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            assert runner.run(_asked_again()) == 1
+
+
+async def _asked_again() -> int:
+    passes = Counter[str]()
+
+    async def work(key: str) -> None:
+        passes[key] += 1
+
+    queue = KeyedQueue(work, lambda: 0.0)
+    queue.soon("a", 0.0)
+    queue.soon("a", 1.0)
+    await until(lambda: _now(dict(passes)), lambda seen: bool(seen))
+    await queue.close()
+    return passes["a"]

@@ -1,7 +1,8 @@
 """What was promoted together goes back together."""
 
-from control_plane.domain.promotion import PromoteRequest, RollbackRequest
+from control_plane.domain.promotion import DeployRequest, PromoteRequest, RollbackRequest
 from control_plane.services.changes import Started
+from control_plane.services.deployments import put_deployment
 from control_plane.services.promotion import promote_group, rollback
 from tests.services.world import FLEET, World, begun
 
@@ -41,6 +42,15 @@ async def test_a_live_group_goes_back_whole(world: World) -> None:
     rollout = await world.done(await back(world))
     assert rollout.models == ("m", "other")
     assert await stable(world) == {"m": 1, "other": 1}
+
+
+async def test_who_supersedes_one_of_a_live_group_takes_the_others_back(world: World) -> None:
+    live = await promoted_together(world)
+    await world.step(live.rollout.id)
+    request = DeployRequest(frozenset({1, 3}), {"stable": 3}, supersede=True)
+    put = await put_deployment(world.db, FLEET, "m", request, world.call())
+    assert begun(put).rollout.models == ("m", "other")
+    assert await stable(world) == {"m": 3, "other": 1}
 
 
 async def test_what_was_promoted_on_its_own_since_stays(world: World) -> None:
