@@ -63,9 +63,11 @@ async def reconcile_server(world: World, it: Tracked) -> float:
     if last and same and _is_steady(it, last, before):
         return _pause_s(world, it, last.plan)
     desired = await _assign(world, it)
-    if it.assignment and set(it.assignment.models) - set(it.observed.models):
+    if _unasked(it):
         await see(world, it)
         desired = await _assign(world, it)
+        if _unasked(it):  # no answer: that they are not loaded there is not known either
+            it.observed = replace(it.observed, looked_at=0.0)
     plan = await _decide(world, it, desired)
     if await take_up(world, it, desired):
         desired = await _assign(world, it)
@@ -78,6 +80,11 @@ async def reconcile_server(world: World, it: Tracked) -> float:
     _tell_rollouts(world, it, desired)
     await failpoint("rollouts.told")
     return _pause_s(world, it, plan)
+
+
+def _unasked(it: Tracked) -> bool:
+    """Whether the server has not told yet of a model that is assigned to it."""
+    return it.assignment is not None and bool(set(it.assignment.models) - set(it.observed.models))
 
 
 def _is_steady(it: Tracked, last: Standpoint, before: Observed) -> bool:

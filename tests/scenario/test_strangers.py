@@ -1,5 +1,12 @@
+from collections.abc import Mapping
+from typing import ClassVar
+
+from control_plane.domain.errors import DeadlineExpired
 from control_plane.domain.standing import Status
-from tests.scenario.stage import FLEET, Absent, Resolved, Stage, until
+from control_plane.domain.state import VersionStatus
+from control_plane.reconcile.loop import Reconciler
+from control_plane.serving.client import GrpcModelServer
+from tests.scenario.stage import FLEET, Absent, Resolved, Stage, now, until
 
 
 async def test_a_server_that_nobody_took_over_is_watched_and_left_alone(stage: Stage) -> None:
@@ -87,3 +94,34 @@ async def test_a_version_whose_directory_vanished_comes_back_with_it(stage: Stag
     (path / "away").rename(path / "1")
     await stage.settles("a", Status.READY, 30)
     assert await stage.states("a", "half_plus_two") == {1: "AVAILABLE", 2: "AVAILABLE"}
+
+
+class Deaf(GrpcModelServer):
+    """Does not hear what servers say of one model, while that is so."""
+
+    to: ClassVar[set[str]] = set()
+
+    async def status(self, model: str, *, timeout_s: float) -> Mapping[int, VersionStatus]:
+        if model in self.to:
+            raise DeadlineExpired("the answer was lost")
+        return await super().status(model, timeout_s=timeout_s)
+
+
+async def test_what_a_server_has_not_told_yet_is_not_taken_for_absent(stage: Stage) -> None:
+    await stage.model("half_plus_two", 1)
+    await stage.model("scaled", 1, of="scaled")
+    await stage.server("a")
+    await until(lambda: stage.label("a", "scaled"), lambda seen: seen is not None)
+    await stage.foreign("a", "scaled", "half_plus_two")
+    Deaf.to.add("scaled")
+    stage.loop = Reconciler(stage.db, Deaf, now, stage.options)
+    await stage.loop.start()
+    for model in ("half_plus_two", "scaled"):
+        await stage.deploy(model, 1, stable=1)
+    await until(lambda: stage.sentence("a"), lambda seen: "scaled 1" in seen)
+    assert await stage.events("server.reloaded") == ()
+    Deaf.to.clear()
+    for model in ("half_plus_two", "scaled"):
+        await stage.answers("a", model, 1)
+    pushed = await stage.events("server.reloaded")
+    assert [one.data["names_added"] for one in pushed] == [[]] * len(pushed)
