@@ -33,6 +33,8 @@ async def see(world: World, it: Tracked) -> None:
 async def _look(world: World, it: Tracked, *, sweep: bool) -> None:
     for _ in range(MOST_LOOKS):
         asked = _questions(world, it, sweep=sweep)
+        if asked.full:
+            await world.full_looks.enter()
         learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
         if not it.observed.reachable or it.observed.looked_at > 0:
             return

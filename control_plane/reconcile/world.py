@@ -22,6 +22,7 @@ from control_plane.reconcile.leader import Leadership
 from control_plane.reconcile.observe import Storage
 from control_plane.reconcile.recorder import Recorder
 from control_plane.reconcile.seams import Gates, Hooks, NoGates, NoHooks
+from control_plane.reconcile.turnstile import Turnstile
 from control_plane.serving.client import ModelServer
 from control_plane.store.database import Database
 
@@ -110,6 +111,7 @@ class World:
     moving: set[Key] = field(default_factory=set)
     signatures: dict[tuple[str, int], Signatures] = field(default_factory=dict)
     catalog_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one read for all who ask
+    full_looks: Turnstile = field(default_factory=Turnstile)
 
     def now(self) -> Instant:
         """The time as the domain counts it."""

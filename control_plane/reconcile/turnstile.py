@@ -1,0 +1,31 @@
+"""Lets those in who have much to do, as fast as the event loop keeps up with what it has."""
+
+import asyncio
+
+CALM_S = 0.02  # who waits for the loop's next round waits no longer than this
+PATIENCE_S = 0.25  # then the next one goes in whatever the loop has to do
+
+
+class Turnstile:
+    """One at a time passes, and none while the loop's rounds take long.
+
+    A process that takes up fleets has everything to ask of hundreds of servers. All of it at once
+    would keep leases, transactions and the deadlines of those very calls waiting for their turns.
+    Servers that are slow to answer hold nobody up: the loop has little to do meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def enter(self) -> None:
+        """Return when it is one's turn."""
+        time = asyncio.get_running_loop().time
+        async with self._turn:
+            ends_at = time() + PATIENCE_S
+            while True:
+                began_at = time()
+                await asyncio.sleep(0)
+                round_s = time() - began_at
+                if round_s < CALM_S or time() >= ends_at:
+                    return
+                await asyncio.sleep(round_s)
