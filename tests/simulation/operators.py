@@ -126,6 +126,9 @@ class Operator:
         except (Transient, TimeoutError, ConnectionError) as error:
             pen.write(self._by, "api.unknown", **told, error=repr(error))
             return None
+        except Exception as error:
+            self._ground.broken.append(f"{wanted.name} would be a 500: {error!r}")
+            return ""
         pen.write(self._by, "api.ok", **told, **answer.body)
         return str(answer.body["rollout"])
 
