@@ -5,6 +5,7 @@ id. The zygote ends when its standard input does, and takes along what it starte
 """
 
 import ctypes
+import functools
 import json
 import os
 import signal
@@ -22,10 +23,21 @@ def zygote() -> None:
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them
     for line in sys.stdin:
+        wanted = json.loads(line)
+        if wanted["what"] == "devserver" and "--no_predict" not in wanted["argv"]:
+            _import_tensorflow()
         pid = os.fork()
         if pid == 0:
-            _become(json.loads(line))
+            _become(wanted)
         print(pid, flush=True)
+
+
+@functools.cache
+def _import_tensorflow() -> None:
+    """Once for all servers that predict; none of the others has it."""
+    from control_plane.devserver.runtime import Runtime
+
+    Runtime(warmup=False)
 
 
 def _become(wanted: Mapping[str, Any]) -> NoReturn:

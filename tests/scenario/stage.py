@@ -44,9 +44,12 @@ MODELS = Path(__file__).parents[1] / "models"
 FLEET = "default"
 ASK_S = 5.0
 FAST = Options(observe_interval_s=0.3, sweep_s=3.0, resync_s=1.0, holder="stage")
-FLAGS: Mapping[str, object] = {"file_system_poll_wait_seconds": 1, "max_num_load_retries": 0}
+POLL_S = 0.25
+FLAGS: Mapping[str, object] = {"file_system_poll_wait_seconds": POLL_S, "max_num_load_retries": 0}
 NO_FLAGS: Mapping[str, object] = {}
-TOLD = ServerFlags(max_num_load_retries=0, load_retry_interval_micros=0)
+TOLD = ServerFlags(
+    file_system_poll_wait_seconds=POLL_S, max_num_load_retries=0, load_retry_interval_micros=0
+)
 _ids = itertools.count(1)
 
 
