@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 SCALE ?= 1
 KILLS ?= 20
+CASES ?= 100000
+SEED ?= 1
 HOURS ?= 10
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements/dev.txt | cut -c1-16)
 
@@ -11,7 +13,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills simulation bugs
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills api-cases simulation bugs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -74,6 +76,9 @@ simulation: venv ## the control plane in virtual time: HOURS of it (10 unless gi
 
 bugs: venv ## each planted bug is noticed by what should notice it, some minutes; make bug-NAME for one
 	$(BIN)/python -m tests.chaos.bugs
+
+api-cases: venv ## CASES requests made from the OpenAPI document against a running control plane (hours); SEED=1
+	$(BIN)/python -m tests.contract.cases --cases $(CASES) --seed $(SEED)
 
 bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench
