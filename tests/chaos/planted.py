@@ -34,5 +34,5 @@ def command(detector: str) -> list[str]:
     """What to give to a Python to have something checked; it fails if that is not so."""
     if not detector.startswith("tests/"):
         return ["-m", *detector.split()]
-    plain = ("-n", "0", "-x", "--no-header", "--tb=short", "-p", "no:cacheprovider")
-    return ["-m", "pytest", *plain, *detector.split()]
+    without = ["-p", "no:cacheprovider", "-p", "no:randomly"]
+    return ["-m", "pytest", "-n", "0", "-x", "--tb=short", *without, *detector.split()]

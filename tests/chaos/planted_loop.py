@@ -151,7 +151,7 @@ LOOP = (
         "    if step.name is not StepName.BAKE:\n",
         "tests/unit/test_advance_strategies.py"
         "::test_draining_takes_its_time_before_anything_is_dropped",
-        r"frozenset\({2}\) == frozenset\({1, 2}\)",
+        r"frozenset\(\{2\}\) == frozenset\(\{1, 2\}\)",
     ),
     Bug(
         "result-without-its-event",
