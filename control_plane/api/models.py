@@ -29,6 +29,7 @@ from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.catalog import Model, Version
 from control_plane.domain.events import EventKind
 from control_plane.services import catalog, policies
+from control_plane.services.model_view import model_json
 
 router = APIRouter(tags=["models"])
 
@@ -210,20 +211,6 @@ async def sample_request(
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def model_json(model: Model) -> dict[str, Any]:
-    """A model, as the API shows it."""
-    return {
-        "name": model.name,
-        "base_path": model.base_path,
-        "description": model.description,
-        "owner": model.owner,
-        "tags": dict(model.tags),
-        "default_strategy": model.default_strategy,
-        "created_at": model.created_at.isoformat(),
-        "created_by": model.created_by,
-    }
 
 
 def version_json(version: Version) -> dict[str, Any]:

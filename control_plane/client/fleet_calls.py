@@ -17,6 +17,16 @@ def search(q: str) -> Call[Mapping[str, Any]]:
     return Call("GET", path_of("search"), query={"q": q})
 
 
+def served(q: str = "", state: str = "") -> Call[Mapping[str, Any]]:
+    """Say of every model where it is served and how it stands there."""
+    return Call("GET", path_of("served"), query=given(q=q, state=state))
+
+
+def served_model(fleet: str, model: str) -> Call[Mapping[str, Any]]:
+    """Say all of one model in one fleet: labels, servers, versions, availability, changes."""
+    return Call("GET", path_of("fleets", fleet, "models", model))
+
+
 def doctor(fleet: str, server: str = "") -> Call[Mapping[str, Any]]:
     """Say how the servers of a fleet, or one of them, were started, and what to change."""
     parts = ("fleets", fleet, "servers", server) if server else ("fleets", fleet)

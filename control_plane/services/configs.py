@@ -7,7 +7,7 @@ from typing import Any
 from control_plane.domain.errors import NotFound
 from control_plane.domain.state import Config, ModelConfig
 from control_plane.domain.steps import StepTarget
-from control_plane.services.sight import look
+from control_plane.services.sight import Sight, look
 from control_plane.serving.config import config_json, config_text
 from control_plane.store import catalog
 from control_plane.store.database import Database, Session
@@ -44,6 +44,12 @@ async def of_server(db: Database, fleet: str, server: str) -> ConfigView:
         if server not in {one.name for one in sight.servers}:
             raise NotFound(f"the fleet {fleet} has no server {server}", fleet=fleet, server=server)
         return _view(await _wanted(s, sight.targets_of(server)))
+
+
+async def of_model(s: Session, sight: Sight, model: str) -> str:
+    """Return a model's entry in the config of its fleet as text proto; "" without one."""
+    found = {name: one for name, one in sight.targets.items() if name == model}
+    return _view(await _wanted(s, found)).text if found else ""
 
 
 async def _wanted(s: Session, targets: Mapping[str, StepTarget]) -> Config:

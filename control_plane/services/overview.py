@@ -32,7 +32,7 @@ async def overview(db: Database, now: datetime) -> Json:
             for one in await fleets.all_fleets(s)
         ]
         changes = await _since(s, now - DAY)
-    models = [_model(one, name) for one in seen for name in sorted(one.sight.heads)]
+    models = [model_row(one, name) for one in seen for name in sorted(one.sight.heads)]
     counts = Counter(one["state"] for one in models)
     return {
         "at": now.isoformat(),
@@ -67,7 +67,8 @@ def model_state(watched: Watched, model: str, phase: str) -> str:
     return "drifted" if drifted else "degraded"
 
 
-def _model(watched: Watched, model: str) -> Json:
+def model_row(watched: Watched, model: str) -> Json:
+    """How a deployment stands, in one line."""
     shown = deployment_json(watched.sight, model)
     status, rollout = shown["status"], shown["rollout"]
     return {
