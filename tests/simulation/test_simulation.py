@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.history import Record
 
 _RUN = [sys.executable, "-m", "tests.simulation", "--hours-each", "0.02", "--hours", "0.02"]
@@ -17,7 +15,7 @@ def simulated(seed: int, history: Path) -> str:
     """Run a seed as its command does; return what it prints."""
     asked = [*_RUN, "--seed", str(seed), "--keep", str(history)]
     root = Path(__file__).parents[2]
-    done = subprocess.run(asked, capture_output=True, text=True, cwd=root, env={**os.environ})
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=root, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -28,14 +26,13 @@ def read(history: Path) -> list[Record]:
 
 def test_a_seed_replays_to_the_line(tmp_path: Path) -> None:
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    printed = simulated(4, one), simulated(4, two)
+    printed = simulated(6, one), simulated(6, two)
     assert read(one) == read(two)
     assert printed[0].splitlines()[0] == printed[1].splitlines()[0]
 
 
-@pytest.mark.parametrize("seed", [5, 6])
-def test_no_promise_is_broken_in_a_slice(seed: int, tmp_path: Path) -> None:
-    printed = simulated(seed, tmp_path / "history.jsonl")
-    assert f"goal=simulated_violations value=0 seed={seed}" in printed
+def test_no_promise_is_broken_in_a_slice(tmp_path: Path) -> None:
+    printed = simulated(5, tmp_path / "history.jsonl")
+    assert "goal=simulated_violations value=0 seed=5" in printed
     kinds = {one["kind"] for one in read(tmp_path / "history.jsonl")}
     assert {"fault.on", "api.ok", "reload.began", "predict.ok", "settled", "end"} <= kinds
