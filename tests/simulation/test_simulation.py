@@ -26,7 +26,7 @@ def read(history: Path) -> list[Record]:
 
 def test_a_seed_replays_to_the_line(tmp_path: Path) -> None:
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    printed = simulated(6, one), simulated(6, two)
+    printed = simulated(3, one), simulated(3, two)
     assert read(one) == read(two)
     assert printed[0].splitlines()[0] == printed[1].splitlines()[0]
 
