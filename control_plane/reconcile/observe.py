@@ -4,14 +4,15 @@ Nothing here decides or writes, and nothing waits for longer than it was told to
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from control_plane.domain import artifact
 from control_plane.domain.artifact import Absent, Broken, Complete, Partial
-from control_plane.domain.errors import ArtifactBroken, ArtifactMissing, Transient
+from control_plane.domain.errors import ArtifactBroken, ArtifactMissing, DeadlineExpired, Transient
 from control_plane.domain.observed import Instant, Look, Presence
 from control_plane.domain.questions import Questions
 from control_plane.domain.signature import Signatures
@@ -28,7 +29,11 @@ T = TypeVar("T")
 
 
 async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: float) -> Look:
-    """Ask a server all questions; what it left unanswered is left out, and no look is full then."""
+    """Ask a server all questions; what it left unanswered is left out, and no look is full then.
+
+    Each answer has `timeout_s`; when one does not come in time the rest is not asked, so many
+    questions to a server far away take as long as they take, and a server that hangs no longer.
+    """
     statuses: dict[str, Mapping[int, VersionStatus]] = {}
     labels: dict[str, dict[str, LabelAnswer]] = {}
     markers: dict[tuple[str, str], LabelAnswer] = {}
@@ -42,10 +47,11 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
     async def marker(name: str, one: str) -> None:
         markers[name, one] = await server.label(name, one, timeout_s=timeout_s)
 
-    calls = [_silence(marker(*one)) for one in asked.markers]
-    calls += [_silence(status(name)) for name in asked.statuses]
-    calls += [_silence(label(*one)) for one in asked.labels]
-    silences = await asyncio.gather(*(calls or [_silence(status(_NOBODY))]))
+    calls: list[Callable[[], Awaitable[None]]] = [partial(marker, *one) for one in asked.markers]
+    calls += [partial(status, name) for name in asked.statuses]
+    calls += [partial(label, *one) for one in asked.labels]
+    calls = calls or [partial(status, _NOBODY)]
+    silences = await _answers(calls)
     statuses.pop(_NOBODY, None)
     return Look(
         at=at,
@@ -53,19 +59,33 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
         statuses=statuses,
         labels=labels,
         markers=markers,
-        full=asked.full and all(one is None for one in silences),
+        full=asked.full and len(silences) == len(calls) and all(one is None for one in silences),
         exhausted=any(one is not None and no_thread(one) for one in silences),
         closed=all(one is not None and nothing_listens(one) for one in silences),
     )
 
 
-async def _silence(call: Coroutine[Any, Any, None]) -> Transient | None:
-    """Why a question was not answered; None: it was."""
-    try:
-        await call
-    except Transient as error:
-        return error
-    return None
+async def _answers(calls: Sequence[Callable[[], Awaitable[None]]]) -> list[Transient | None]:
+    """Make the calls in their order, two at a time; return why each was not answered, or None."""
+    silences: list[Transient | None] = []
+    turns = iter(calls)
+
+    async def work() -> None:
+        for call in turns:
+            if any(isinstance(one, DeadlineExpired) for one in silences):
+                return
+            try:
+                await call()
+            except Transient as error:
+                silences.append(error)
+            else:
+                silences.append(None)
+
+    if len(calls) == 1:
+        await work()
+    else:
+        await asyncio.gather(work(), work())
+    return silences
 
 
 @dataclass(frozen=True, slots=True)
