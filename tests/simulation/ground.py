@@ -67,6 +67,11 @@ class Setup:
         return "visible" if self.seed % 3 else "opaque"
 
     @property
+    def spare(self) -> int:
+        """How many servers a rollout may go on without."""
+        return self.seed % 2
+
+    @property
     def options(self) -> Options:
         """The usual ones for half of the seeds; the others have more patience."""
         chance = random.Random(f"{self.seed} options")
@@ -271,8 +276,9 @@ class Ground:
                 await catalog.add_version(s, Version(model, number, now, "ada", digest="d"))
         fleet = await fleets.fleet(s, FLEET)
         paths = {"/models": str(self.models)}
-        spare = self.setup.seed % 2
-        seen = replace(fleet, storage=self.setup.storage, path_map=paths, max_unavailable=spare)
+        seen = replace(
+            fleet, storage=self.setup.storage, path_map=paths, max_unavailable=self.setup.spare
+        )
         await fleets.save_fleet(s, seen, None)
         for name, host in self.hosts.items():
             flags = ServerFlags(

@@ -5,19 +5,20 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from control_plane.domain.revision import Kind
 from control_plane.services.history import event_json
 from control_plane.services.rollouts import Verb
 from control_plane.store import journal
 from tests.chaos.checker import check
 from tests.chaos.desired import Desired, desired
-from tests.chaos.history import Record
+from tests.chaos.history import Record, events
 from tests.chaos.violation import Violation
 from tests.simulation.database import EPOCH, SimulatedDatabase
 from tests.simulation.ground import LABEL, MODELS, Ground, Setup
@@ -168,12 +169,12 @@ class _Run:
     def verdict(self, errors: Sequence[str]) -> Verdict:
         """Prove everything that the history can prove."""
         history = self.ground.pen.history()
-        wanted = desired(history)
+        wanted, spare = desired(history), self.ground.setup.spare
 
         found = [str(one) for one in check(history) if not _excused(one, wanted)]
         return Verdict(
             hours=(self.ground.loop.time() - BEGIN) / 3600,
-            broken=(*errors, *self.ground.broken, *found),
+            broken=(*errors, *self.ground.broken, *found, *_left_behind(history, spare)),
             digest=self.ground.pen.digest(self.ground.home),
             counts=_counts(history, self._storms),
             slowest_s=self._slowest_s,
@@ -193,6 +194,18 @@ def _excused(one: Violation, wanted: Desired) -> bool:
     line = zip(wanted.labels, ends, strict=True)
     states = [labels for (begin, labels), end in line if begin <= at <= end + IN_FLIGHT_S]
     return any((found["model"], LABEL) not in labels for labels in states)
+
+
+def _left_behind(history: Sequence[Record], spare: int) -> Iterator[str]:
+    """What moves forward goes on without no more servers than the fleet can spare."""
+    kinds: dict[str, str] = {}
+    for one in events(history):
+        if one["kind"] == "rollout.started":
+            kinds[one["rollout"]] = one["data"]["kind"]
+        elif one["kind"] == "rollout.ended" and kinds[one["rollout"]] != Kind.ROLLBACK:
+            without = one["data"]["laggards"]
+            if len(without) > spare:
+                yield f"S13: rollout {one['rollout']} went on without {without}"
 
 
 def _counts(history: Sequence[Record], storms: int) -> Counter[str]:
