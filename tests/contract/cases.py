@@ -170,7 +170,10 @@ class Sender:
 
     async def _send(self, one: Request) -> None:
         try:
-            status, why = await self._answer(one)
+            try:
+                status, why = await self._answer(one)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                status, why = await self._answer(one)  # it was about to close an idle connection
         except httpx.HTTPError as error:
             status, why = 0, f"no answer: {error!r}"
         self._verdict.statuses[status] += 1
