@@ -141,7 +141,7 @@ def _see_statuses(observed: Observed, look: Look, settle_s: float) -> Observed:
             version: replace(one, able=answers.get(version, one.able))
             for version, one in models.get(name, {}).items()
         }
-    changed = _moved(observed, models)
+    changed = _moved(observed, {name: models[name] for name in look.statuses})
     quiet = look.at if changed else observed.quiet_since
     known = replace(observed, models=models, failures=failures, quiet_since=quiet)
     return replace(known, suspects=cleared(known)) if known.suspects else known

@@ -294,7 +294,7 @@ async def _slot(slots: asyncio.Semaphore, timeout_s: float) -> AsyncIterator[Cal
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + timeout_s
     try:
-        async with asyncio.timeout_at(ends_at):
+        async with asyncio.timeout_at(ends_at if slots.locked() else None):
             await slots.acquire()
     except TimeoutError:
         raise DeadlineExpired("not sent: earlier calls to this server are still open") from None
