@@ -36,18 +36,20 @@
     }
   });
 
-  // A form with `data-ask` is sent after its question was answered.
+  // A form, or a button of one, with `data-ask` is sent after its question was answered.
   const ask = document.getElementById("ask");
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!form.dataset?.ask || form.dataset.asked) return;
+    const question = event.submitter?.dataset.ask || form.dataset?.ask;
+    if (!question || form.dataset.asked) return;
     event.preventDefault();
-    document.getElementById("ask-text").textContent = form.dataset.ask;
+    document.getElementById("ask-text").textContent = question;
     ask.returnValue = "no";
     ask.onclose = () => {
       if (ask.returnValue !== "yes") return;
       form.dataset.asked = "yes";
       form.requestSubmit(event.submitter);
+      delete form.dataset.asked;
     };
     ask.showModal();
   });

@@ -4,6 +4,10 @@
 (() => {
   const asked = document.body.dataset.events;
   if (!asked) return;
+  // When a part is morphed, what somebody opened stays open, and `data-keep` as it was typed.
+  const { callbacks } = window.Idiomorph.defaults;
+  callbacks.beforeAttributeUpdated = (name, part) => name !== "open" || part.localName !== "details";
+  callbacks.beforeNodeMorphed = (part) => !part.matches?.("[data-keep]");
   const SILENT_MS = 12000; // the stream beats every 5 s
   const APART_MS = 400; // refreshes of a part
   const HIDDEN_MS = 30000; // a page that nobody looks at lets go of its connection
