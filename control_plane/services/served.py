@@ -43,6 +43,7 @@ async def served(db: Database, q: str, state: str, now: datetime) -> Json:
         "q": q,
         "state": state,
         "counters": {one: counts[one] for one in FILTERS},
+        "fleets": [one.sight.fleet.name for one in seen],
         "total": len(shown),
         "matching": len(wanted),
         "items": [one | _known(numbers.get(one["name"], [])) for one in wanted[:MOST]],
