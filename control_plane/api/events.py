@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -18,7 +19,7 @@ from control_plane.api.deps import DbDep, RunningDep, ViewerDep, json_response
 from control_plane.api.parts import Running
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.errors import FieldInvalid
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import Event, EventKind, Wanted
 from control_plane.services import history
 from control_plane.services.history import event_json
 
@@ -68,6 +69,25 @@ async def list_events(
     )
     more = str(found[-1].seq) if len(found) == page_size else ""
     return json_response({"items": [event_json(one) for one in found], "next_page_token": more})
+
+
+@router.get("/events:newest")
+async def newest_events(
+    db: DbDep,
+    wanted: FilterDep,
+    _: ViewerDep,
+    server: Annotated[QueryText, Query()] = "",
+    actor: Annotated[QueryText, Query()] = "",
+    since: Annotated[AwareDatetime | None, Query()] = None,
+    until: Annotated[AwareDatetime | None, Query()] = None,
+    page_size: Annotated[int, Query(ge=1, le=500)] = 100,
+    page_token: Annotated[str, Query(pattern=r"^[0-9]{0,18}$")] = "",
+) -> Response:
+    """List events, the newest first; a page may be empty and more of them follow."""
+    asked = Wanted(wanted.fleet, wanted.model, server, actor, wanted.kind, since, until)
+    told = await history.newest(db, asked, int(page_token or 0), page_size)
+    items = [event_json(one) for one in told.events]
+    return json_response({"items": items, "next_page_token": str(told.before or "")})
 
 
 @router.get("/events:stream")

@@ -343,6 +343,11 @@ def events(
     return Call("GET", path_of("events"), query=query)
 
 
+def newest_events(**wanted: str) -> Call[Paged[Event]]:
+    """List events, the newest first, by fleet, model, server, actor, kind, since, until."""
+    return Call("GET", path_of("events:newest"), query=given(**wanted))
+
+
 def tokens() -> Call[Paged[Token]]:
     """List tokens, without their secrets."""
     return Call("GET", path_of("tokens"))

@@ -84,3 +84,16 @@ class Event:
     reason: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events somebody wants to see; "" and None stand for any."""
+
+    fleet: str = ""
+    model: str = ""
+    server: str = ""
+    actor: str = ""
+    kind: str = ""  # a kind, or what kinds begin with: `rollout` is all of `rollout.…`
+    since: datetime | None = None
+    until: datetime | None = None  # itself not

@@ -1,11 +1,21 @@
 """What happened: the journal, and from where a reader of it can go on."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from control_plane.domain.events import Event
+from control_plane.domain.events import Event, Wanted
 from control_plane.store import journal
 from control_plane.store.database import Database
+
+LOOKED_THROUGH: Final = 100_000  # events for one page; what is rarer is looked for on the next
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Events, the newest first, and below which number to look for more; 0: there are none."""
+
+    events: tuple[Event, ...]
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,21 @@ async def events(
     """Return events with a number above `after`, in order."""
     async with db.read() as s:
         return await journal.events(s, after, limit, fleet=fleet, model=model, kind=kind)
+
+
+async def newest(db: Database, wanted: Wanted, before: int, limit: int) -> Told:
+    """Return wanted events numbered below `before`, or of all if it is 0."""
+    async with db.read() as s:
+        last = before - 1 if before else await journal.last_seq(s)
+        first = max(1, last - LOOKED_THROUGH + 1)
+        found = await journal.newest(s, wanted, between=(first, last), limit=limit)
+        if len(found) == limit:
+            first = found[0].seq
+        oldest = await journal.told_at(s, first)
+        over = first <= max(1, await journal.first_seq(s)) or (
+            wanted.since is not None and oldest is not None and oldest < wanted.since
+        )
+    return Told(found[::-1], 0 if over else first)
 
 
 async def resume(db: Database, asked: str) -> Place:

@@ -29,15 +29,19 @@ async def revision(db: Database, fleet: str, number: int) -> Revision:
         return await store.revision(s, fleet, number)
 
 
-async def state(db: Database, fleet: str, at: datetime | None) -> dict[str, Any]:
-    """Return what a fleet should have served at a time; None is now.
+async def state(
+    db: Database, fleet: str, at: datetime | None, revision: int | None = None
+) -> dict[str, Any]:
+    """Return what a fleet should have served at a time, or since a revision; None is now.
 
     Raises:
-        NotFound: no such fleet.
+        NotFound: no such fleet or revision.
     """
     async with db.read() as s:
         number = (await fleets.fleet(s, fleet)).head
-        if at is not None:
+        if revision is not None:
+            number = (await store.revision(s, fleet, revision)).number if revision else 0
+        elif at is not None:
             number = await store.number_at(s, fleet, at)
         found = await store.state_at(s, fleet, number)
     return {

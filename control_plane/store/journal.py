@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from control_plane.domain.errors import SchemaMismatch
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import Event, EventKind, Wanted
 from control_plane.store import notices, rows
 from control_plane.store.database import Session
 from control_plane.store.tables import OF_A_ROLLOUT, CounterRow, EventRow, LiveRolloutRow
@@ -83,6 +83,31 @@ async def events(
     if kind:
         statement = statement.where(EventRow.kind == kind)
     return await _events(s, statement.limit(limit))
+
+
+async def newest(
+    s: Session, wanted: Wanted, *, between: tuple[int, int], limit: int
+) -> tuple[Event, ...]:
+    """Return the newest wanted events of those numbered from one number to another, in order."""
+    statement = rows.columns_of(EventRow).where(EventRow.seq.between(*between))
+    for name in ("fleet", "model", "server", "actor"):
+        if value := getattr(wanted, name):
+            statement = statement.where(getattr(EventRow, name) == value)
+    if wanted.kind:
+        kinds = [str(one) for one in EventKind if f"{one}.".startswith(f"{wanted.kind}.")]
+        statement = statement.where(EventRow.kind.in_(kinds))
+    if wanted.since:
+        statement = statement.where(EventRow.at >= wanted.since)
+    if wanted.until:
+        statement = statement.where(EventRow.at < wanted.until)
+    found = await rows.all_of(s, statement.order_by(EventRow.seq.desc()).limit(limit))
+    return tuple(_event(one) for one in reversed(found))
+
+
+async def told_at(s: Session, seq: int) -> datetime | None:
+    """Return the time of the first event numbered so or higher; None if there is none."""
+    first = select(EventRow.at).where(EventRow.seq >= seq).order_by(EventRow.seq).limit(1)
+    return (await s.execute(first)).scalar()
 
 
 async def newest_of_each(

@@ -3,8 +3,10 @@
 import asyncio
 import random
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
-from control_plane.domain.events import Event, EventKind
+from control_plane.domain.events import Event, EventKind, Wanted
 from control_plane.store import journal
 from control_plane.store.database import Database
 from tests.store.builders import NOON, an_event
@@ -128,3 +130,37 @@ async def test_a_watcher_misses_no_event_of_concurrent_writers(db: Database) -> 
         for _ in range(WRITERS):
             tasks.create_task(write())
     assert watching.result() == list(range(1, WRITERS * EACH + 1))
+
+
+async def test_the_newest_events_are_found_by_all_that_names_them(db: Database) -> None:
+    later = NOON + timedelta(hours=1)
+    async with db.begin() as s:
+        first = replace(an_event("a", "eu"), at=NOON, actor="ada", kind=EventKind.SERVER_ADDED)
+        told = [
+            first,
+            replace(first, model="b", server="s1"),
+            replace(first, fleet="us", at=later, kind=EventKind.SERVER_REMOVED),
+            replace(first, actor="grace", at=later, kind=EventKind.MODEL_CREATED),
+        ]
+        await journal.append(s, *told)
+        whole: dict[str, Any] = {"between": (1, 4), "limit": 10}
+        found = [
+            [one.seq for one in await journal.newest(s, wanted, **{**whole, **more})]
+            for wanted, more in (
+                (Wanted(), {}),
+                (Wanted(), {"limit": 2}),
+                (Wanted(), {"between": (2, 3)}),
+                (Wanted(fleet="us"), {}),
+                (Wanted(model="b", server="s1"), {}),
+                (Wanted(actor="grace"), {}),
+                (Wanted(kind="server"), {}),
+                (Wanted(kind="server.added"), {}),
+                (Wanted(kind="serv"), {}),
+                (Wanted(since=later), {}),
+                (Wanted(until=later), {}),
+            )
+        ]
+        assert await journal.told_at(s, 3) == later
+        assert await journal.told_at(s, 5) is None
+    every = [[1, 2, 3, 4], [3, 4], [2, 3], [3], [2], [4], [1, 2, 3], [1, 2], [], [3, 4], [1, 2]]
+    assert found == every
