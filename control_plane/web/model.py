@@ -45,6 +45,7 @@ async def _told(visit: Visit) -> dict[str, Any]:
 
 async def _board_facts(visit: Visit, told: Json) -> dict[str, Any]:
     return {
+        "tab": "models",
         "told": told,
         "columns": columns(told["servers"], told["matrix"]),
         "ribbon": ribbon(told["availability"]),

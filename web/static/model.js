@@ -51,6 +51,8 @@
     const answer = await fetch(place.dataset.loads);
     if (!answer.ok) return;
     loads = await answer.json();
+    if (!loads.length) return;
+    place.hidden = false;
     draw();
     point(loads.length - 1);
   };
