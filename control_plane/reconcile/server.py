@@ -175,9 +175,8 @@ async def _signatures(world: World, name: str, version: int) -> Signatures | Non
 
 async def _read_signatures(world: World, name: str, version: int) -> Signatures:
     async with world.db.read() as s:
-        versions = await catalog.all_versions(s, name)
-    read = {one.number: from_json(one.signatures) for one in versions}
-    found = world.signatures[name, version] = read.get(version, {})
+        read = (await catalog.these_versions(s, name, (version,))).get(version)
+    found = world.signatures[name, version] = from_json(read.signatures) if read else {}
     return found
 
 

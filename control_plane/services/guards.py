@@ -35,11 +35,13 @@ async def check_versions(
         ArtifactMissing: a version is not complete, or its digest is not known yet.
         SignatureBreaking: with the changes and a text to read.
     """
-    known = {one.number: one for one in await catalog.all_versions(s, after.model)}
-    fresh = after.versions - (before.versions if before else frozenset())
-    check_registered(after.model, fresh, known)
     old = before.labels if before else {}
     moved = {label: v for label, v in after.labels.items() if old.get(label) != v}
+    fresh = after.versions - (before.versions if before else frozenset())
+    asked = fresh | {*moved.values(), *old.values()}
+    known = await catalog.these_versions(s, after.model, asked)
+    if fresh - known.keys():
+        check_registered(after.model, fresh, await catalog.numbers(s, after.model))
     for label in moved.keys() & old.keys() & set(kept):
         _refuse(label, known.get(old[label]), known.get(moved[label]))
     checked = [known[v] for v in sorted(fresh | set(moved.values())) if v in known]

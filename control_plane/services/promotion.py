@@ -254,8 +254,7 @@ async def _asked(s: Session, ground: Ground, model: str, request: RollbackReques
     if sum(one is not None for one in given) > 1:
         raise FieldInvalid("to_version", "give one of to_version, to_revision and to_time")
     if request.to_version is not None:
-        known = [one.number for one in await catalog.all_versions(s, model)]
-        check_registered(model, (request.to_version,), known)
+        check_registered(model, (request.to_version,), await catalog.numbers(s, model))
         return request.to_version
     name, number = "to_revision", request.to_revision
     if request.to_time is not None:
@@ -288,13 +287,13 @@ async def _way(
     if live is not None and live.kind is not Kind.ROLLBACK:
         base = (await true_state(s, live)).get(model) or head
     base = present(base, model)
-    known = {one.number: one for one in await catalog.all_versions(s, model)}
     current = (head or base).labels.get(request.label)
     target = asked
     if target is None:
         verified = await history(s, ground.fleet.name, model, request.label)
-        target = rollback_target(verified, current, known)
-    doubts = [doubt(known[target])] if target in known else [f"version {target} is not registered"]
+        target = rollback_target(verified, current, await catalog.numbers(s, model))
+    found = (await catalog.these_versions(s, model, (target,))).get(target)
+    doubts = [doubt(found) if found else f"version {target} is not registered"]
     if target not in base.versions:
         doubts.append(f"version {target} is not loaded: this rollback is cold")
     return _Way(

@@ -14,6 +14,15 @@ from control_plane.store.tables import DeletedVersionRow, ModelRow, VersionRow
 
 _THESE: BindParameter[Any] = bindparam("models", expanding=True)
 _VERSIONS_OF = rows.columns_of(VersionRow).where(VersionRow.model.in_(_THESE))
+_THESE_VERSIONS = rows.columns_of(VersionRow).where(
+    VersionRow.model == bindparam("model"),
+    VersionRow.number.in_(bindparam("numbers", expanding=True)),
+)
+_NUMBERS = (
+    select(VersionRow.number)
+    .where(VersionRow.model == bindparam("model"))
+    .order_by(VersionRow.number)
+)
 _SIZES = select(VersionRow.model, VersionRow.number, VersionRow.size_bytes).where(
     VersionRow.model.in_(_THESE)
 )
@@ -117,6 +126,17 @@ async def all_versions(s: Session, model: str) -> tuple[Version, ...]:
     """Return a model's versions, the lowest number first."""
     found = await rows.all_by(s, VersionRow, "number", model=model)
     return tuple(_version(one) for one in found)
+
+
+async def these_versions(s: Session, model: str, numbers: Collection[int]) -> Mapping[int, Version]:
+    """Return these versions of a model by number; those that are not registered are left out."""
+    found = await s.execute(_THESE_VERSIONS, {"model": model, "numbers": sorted(numbers)})
+    return {one["number"]: _version(one) for one in found.mappings()}
+
+
+async def numbers(s: Session, model: str) -> tuple[int, ...]:
+    """Return the numbers of a model's versions, the lowest first."""
+    return tuple(await s.scalars(_NUMBERS, {"model": model}))
 
 
 async def versions_of(s: Session, models: Collection[str]) -> Mapping[str, Mapping[int, Version]]:
