@@ -93,9 +93,10 @@ class Replica:
         self.loop: Reconciler | None = None
 
     @property
-    def serves(self) -> bool:
-        """Whether it is there to be asked; it may be frozen."""
-        return self.loop is not None
+    def store(self) -> SimulatedDatabase:
+        """Its connection to the database, while it is there to be asked."""
+        assert self.db is not None
+        return self.db
 
     def start(self) -> None:
         """Begin as a new process, again and again until the database answers."""
@@ -245,6 +246,12 @@ class Ground:
                 context = one.node.context.copy()
                 self.loop.call_later(delay_s, one.hears, notice, context=context)
 
+    def nudge(self, replica: Replica) -> None:
+        """Have what was done through a process seen at once."""
+        if replica.loop is not None:
+            replica.loop.nudge(FLEET)
+        self.told_by(replica)
+
     async def begin(self) -> None:
         """Register everything, and let every process begin."""
         self._stock()
@@ -280,16 +287,21 @@ class Ground:
             fleet, storage=self.setup.storage, path_map=paths, max_unavailable=self.setup.spare
         )
         await fleets.save_fleet(s, seen, None)
-        for name, host in self.hosts.items():
-            flags = ServerFlags(
-                allow_version_labels_for_unavailable_models=name in self.flagged(),
-                num_load_threads=host.flags.num_load_threads,
-                num_unload_threads=host.flags.num_unload_threads,
-                max_num_load_retries=host.flags.max_num_load_retries,
-                file_system_poll_wait_seconds=1,
-            )
-            server = Server(FLEET, name, f"{name}:8500", now, taken_over=True, flags=flags)
+        for name in self.hosts:
+            flags, address = self.server_flags(name), f"{name}:8500"
+            server = Server(FLEET, name, address, now, taken_over=True, flags=flags)
             await fleets.add_server(s, server)
+
+    def server_flags(self, name: str) -> ServerFlags:
+        """What somebody tells of how a server was started."""
+        flags = self.hosts[name].flags
+        return ServerFlags(
+            allow_version_labels_for_unavailable_models=name in self.flagged(),
+            num_load_threads=flags.num_load_threads,
+            num_unload_threads=flags.num_unload_threads,
+            max_num_load_retries=flags.max_num_load_retries,
+            file_system_poll_wait_seconds=1,
+        )
 
     def hide(self, model: str) -> None:
         """Take the base path of a model away, from servers and from us."""

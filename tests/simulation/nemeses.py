@@ -5,10 +5,16 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 from control_plane.devserver.config import Entry, Specific
-from tests.simulation.ground import EXTRA, GOOD, LABEL, MODELS, Ground, path_of
+from control_plane.domain.errors import Rejected, Transient
+from control_plane.domain.events import Event, EventKind
+from control_plane.services import fleets
+from control_plane.services.commit import nothing_more
+from control_plane.services.fleets import ServerRequest
+from tests.simulation.ground import EXTRA, FLEET, GOOD, LABEL, MODELS, Ground, Replica, path_of
 from tests.simulation.server import Host, Link
 
 REST_S = 2.0
@@ -38,6 +44,7 @@ class Nemesis:
             self._slow_or_bad_loads: 3,
             self._poison: 1,
             self._freeze_discovery: 1,
+            self._leave_the_fleet: 1,
             self._kill_replica: 3,
             self._freeze_replica: 3,
             self._end_replica: 1,
@@ -180,6 +187,42 @@ class Nemesis:
                 self._ground.hide(model)
                 await self._holds(1, 10, 40)
                 self._ground.heal(model)
+
+    # The fleet
+
+    async def _leave_the_fleet(self) -> None:
+        """A server is taken out of the fleet, and comes back as it is then."""
+        host = self._host()
+        async with self._fault("left", host.name) as mine:
+            if mine:
+                await self._asked(partial(self._removed, host.name))
+                await self._holds(1, 20)
+                await self._asked(partial(self._added, host.name))
+
+    async def _removed(self, name: str, replica: Replica) -> None:
+        event = Event(EventKind.SERVER_REMOVED, self._ground.clock(), self._by)
+        asked: Any = {"expected_rv": None, "event": event, "commit": nothing_more}
+        await fleets.remove_server(replica.store, (FLEET, name), **asked)
+
+    async def _added(self, name: str, replica: Replica) -> None:
+        flags, now = self._ground.server_flags(name), self._ground.clock()
+        request = ServerRequest(f"{name}:8500", name, take_over=True, flags=flags)
+        asked: Any = {"actor": self._by, "now": now, "commit": nothing_more}
+        await fleets.add_server(replica.store, FLEET, request, **asked)
+
+    async def _asked(self, call: Callable[[Replica], Awaitable[None]]) -> None:
+        """Have it done, however often it takes."""
+        while True:
+            replica = self._chance.choice(self._ground.replicas)
+            try:
+                await replica.ask(call, 2.0)
+            except Rejected:  # it was done before, and the answer was lost
+                break
+            except (Transient, TimeoutError, ConnectionError):
+                await asyncio.sleep(0.5)
+                continue
+            break
+        self._ground.nudge(replica)
 
     # Us
 

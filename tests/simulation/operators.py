@@ -14,7 +14,6 @@ from control_plane.services.changes import Call, Keep, Outcome, Started
 from control_plane.services.once import Stored, recall, remember
 from control_plane.services.rollouts import Verb
 from control_plane.store.database import Database, Session
-from control_plane.store.notices import Kind, Notice
 from tests.simulation.ground import BAD, CAREFUL, EXTRA, FLEET, GOOD, LABEL, MODELS, Ground, Replica
 
 TRIES = 12
@@ -98,7 +97,9 @@ class Operator:
         name = f"{self._by}-{self._count}"
 
         def carried_out(replica: Replica, call: Call, commit: Keep) -> Awaitable[Outcome]:
-            outcome: Awaitable[Outcome] = use_case(replica.db, FLEET, model, *request, call, commit)
+            outcome: Awaitable[Outcome] = use_case(
+                replica.store, FLEET, model, *request, call, commit
+            )
             return outcome
 
         return Operation(name, verb, model, version, carried_out)
@@ -134,7 +135,6 @@ class Operator:
 
     async def _once(self, wanted: Operation, replica: Replica) -> Stored:
         """Have one effect and one answer, as the API does."""
-        assert replica.db is not None
         identity = (self._by, wanted.name, wanted.name)
         now = self._ground.clock()
 
@@ -145,16 +145,11 @@ class Operator:
         try:
             outcome = await wanted.use_case(replica, call, commit)
         except (Rejected, Transient):
-            if known := await recall(replica.db, *identity):
+            if known := await recall(replica.store, *identity):
                 return known
             raise
-        self._nudge(replica)
+        self._ground.nudge(replica)
         return _answer(outcome)
-
-    def _nudge(self, replica: Replica) -> None:
-        if replica.loop is not None:
-            replica.loop.nudge(FLEET)
-        self._ground.tell_others(replica, Notice(Kind.JOURNAL, frozenset({FLEET})))
 
     async def _steer(self, verb: Verb) -> None:
         live = self._ground.live()
@@ -167,9 +162,8 @@ class Operator:
         call = Call(self._by, self._ground.clock(), self._ground.new_id(), f"{verb}")
 
         async def told(replica: Replica) -> None:
-            assert replica.db is not None
-            await rollouts.steer(replica.db, rollout, verb, call)
-            self._nudge(replica)
+            await rollouts.steer(replica.store, rollout, verb, call)
+            self._ground.nudge(replica)
 
         how = "done"
         try:

@@ -19,7 +19,7 @@ from tests.simulation.server import Host, pointed
 LOOK_S, CALM_S = 0.5, 3.0
 MARKER = "_cp_"
 _RESTARTS = (Cause.WEDGED, Cause.POSTPONED, Cause.UNLOAD_OVERDUE)
-_TAKES_OVER = (Cause.PAUSED, Cause.QUARANTINED)
+_TAKES_OVER = (Cause.PAUSED, Cause.QUARANTINED, Cause.OTHER_WRITER)
 
 
 class Callers:
@@ -93,8 +93,7 @@ class Person:
         event = Event(EventKind.SERVER_ENFORCED, self._ground.clock(), "ada")
 
         async def enforced(replica: Replica) -> None:
-            assert replica.db is not None
-            await fleets.enforce(replica.db, (FLEET, name), event=event, commit=nothing_more)
+            await fleets.enforce(replica.store, (FLEET, name), event=event, commit=nothing_more)
 
         try:
             await leader.ask(enforced, 5.0)
