@@ -69,6 +69,7 @@ async def _show(visit: Visit, wish: Wish, refused: ControlPlaneError | None = No
     code = refused.code if refused else error.code if error else ""
     moves = moves_of(plan, wish.label) if plan else []
     facts = {
+        "tab": "models",
         "wish": wish,
         "choices": {**choices, "versions": _listed(choices["versions"], wish)},
         "plan": plan,
