@@ -5,6 +5,7 @@ A screen is a module with `PLACES`; it is added to `SCREENS`, and its main place
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +13,47 @@ from starlette.routing import NoMatchFound, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.domain.errors import ControlPlaneError, NotFound
-from control_plane.web import files, live, login, overview, preferences, search, steering
+from control_plane.web import (
+    compare,
+    files,
+    fleets,
+    history,
+    live,
+    login,
+    model,
+    models,
+    overview,
+    plan,
+    preferences,
+    restoring,
+    rollout,
+    rollouts,
+    search,
+    servers,
+    steering,
+)
 from control_plane.web.site import Site
 from control_plane.web.visit import Place, Visit, refuse_foreign, who
 
-SCREENS: Final = (files, live, login, preferences, overview, search, steering)
+SCREENS: Final = (
+    files,
+    live,
+    login,
+    preferences,
+    overview,
+    search,
+    steering,
+    models,
+    model,
+    plan,
+    rollouts,
+    rollout,
+    fleets,
+    servers,
+    history,
+    restoring,
+    compare,
+)
 NAV: Final = ("overview", "models", "rollouts", "fleets", "history")
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -27,7 +64,8 @@ def dashboard(site: Site) -> ASGIApp:
 
     def link(name: str, /, **values: Any) -> str:
         try:
-            return str(router.url_path_for(name, **values))
+            given = {key: quote(str(value), safe="") for key, value in values.items()}
+            return str(router.url_path_for(name, **given))
         except NoMatchFound:
             return ""
 
