@@ -227,7 +227,8 @@ class Ground:
             self.broken.append(f"S8: {holder} pushes to {host.name} while the lease is {lease}")
             return
         sql = "SELECT document -> 'intent' -> 'epoch' FROM observations WHERE server = ?"
-        if (epochs := self.store.ask(sql, host.name)) != [(str(lease[0][1]),)]:
+        epochs = self.store.ask(sql, host.name)  # none: it was taken out a moment ago
+        if epochs and epochs != [(str(lease[0][1]),)]:
             text = (
                 f"S8: {holder} pushes to {host.name} under {lease[0][1]}, the intent's is {epochs}"
             )
