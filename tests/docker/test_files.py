@@ -12,6 +12,8 @@ from control_plane.devserver.wire import read_config_file
 from control_plane.settings import PREFIX, Settings
 from tests.docker.dockerfile import DOCKER, ROOT, stages
 
+REPLICAS = ("control-plane-1", "control-plane-2")
+
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
@@ -69,8 +71,36 @@ def test_compose_services_name_what_exists(compose: dict[str, Any]) -> None:
         for source in (volume.split(":")[0] for volume in one.get("volumes", [])):
             named = source in compose["volumes"] or source.startswith("${")
             assert named or (DOCKER / source).exists(), source
-    build = services["control-plane"]["build"]
-    assert (DOCKER / build["context"] / build["dockerfile"]).exists()
+    builds = [one["build"] for one in services.values() if "build" in one]
+    assert len(builds) == 2
+    assert all((DOCKER / one["context"] / one["dockerfile"]).exists() for one in builds)
+
+
+def test_everything_but_model_servers_and_database_runs_without_rights(
+    compose: dict[str, Any],
+) -> None:
+    free = {name for name, one in compose["services"].items() if not one.get("read_only")}
+    assert free == {"database", "serving-1", "serving-2"}
+    for name, one in compose["services"].items():
+        assert name in free or one["cap_drop"] == ["ALL"]
+        assert name in free or one["security_opt"] == ["no-new-privileges:true"]
+        assert one["restart"] == "unless-stopped"
+        assert ":" in one["image"] or "build" in one
+
+
+def test_only_nginx_and_prometheus_can_be_reached_from_outside(compose: dict[str, Any]) -> None:
+    reached = {name: one["ports"] for name, one in compose["services"].items() if "ports" in one}
+    assert reached.keys() == {"nginx", "prometheus"}
+    assert all(port.startswith("127.0.0.1:") for port in reached["prometheus"])
+
+
+def test_replicas_believe_nginx_alone_about_who_calls(compose: dict[str, Any]) -> None:
+    (network,) = compose["networks"]["front"]["ipam"]["config"]
+    there = {n for n, one in compose["services"].items() if "front" in one.get("networks", [])}
+    assert there == {"nginx", *REPLICAS}
+    for name in REPLICAS:
+        environment = compose["services"][name]["environment"]
+        assert environment["FORWARDED_ALLOW_IPS"] == network["subnet"]
 
 
 def test_two_model_servers_start_with_an_empty_list_and_flags_that_exist(
@@ -86,13 +116,17 @@ def test_two_model_servers_start_with_an_empty_list_and_flags_that_exist(
         options = parse_flags(one["command"])
         assert options.flags.allow_version_labels_for_unavailable_models
         assert options.flags.num_load_threads > 0
-        mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in one["volumes"][:1]}
+        mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in one["volumes"][:2]}
+        assert (DOCKER / mounted[options.monitoring_config_file]).exists()
         assert read_config_file(str(DOCKER / mounted[options.model_config_file])) == []
     assert "unknown argument" not in capsys.readouterr().out
 
 
-def test_the_control_plane_uses_the_database_of_the_stack(compose: dict[str, Any]) -> None:
-    ours, database = compose["services"]["control-plane"], compose["services"]["database"]
+@pytest.mark.parametrize("replica", REPLICAS)
+def test_the_control_plane_uses_the_database_of_the_stack(
+    compose: dict[str, Any], replica: str
+) -> None:
+    ours, database = compose["services"][replica], compose["services"]["database"]
     names = database["environment"]
     user, name = names["POSTGRES_USER"], names["POSTGRES_DB"]
     url = ours["environment"][f"{PREFIX}DATABASE_URL"]
