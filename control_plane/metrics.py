@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from control_plane.domain.errors import ControlPlaneError, Transient
 from control_plane.domain.events import EventKind
+from control_plane.domain.rollout import Phase
 from control_plane.domain.state import LabelAnswer, ReloadAnswer, VersionStatus
 from control_plane.services import history
 from control_plane.serving.client import GrpcModelServer
@@ -24,6 +25,16 @@ T = TypeVar("T")
 LAG_S: Final = 0.5  # how often the loop's lag is measured
 JOURNAL_S: Final = 2.0
 _BATCH: Final = 200
+# Prometheus sees no increase in a series that begins with 1, so the first of each counts from 0.
+_PUSH_CODES: Final = (
+    "OK",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "FAILED_PRECONDITION",
+    "RESOURCE_EXHAUSTED",
+    "DEADLINE_EXCEEDED",
+    "UNAVAILABLE",
+)
 _PUSH_BUCKETS: Final = (0.005, 0.01, 0.05, 0.25, 1, 5, 30, 120, 600)
 _CALL_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2, 10)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
@@ -39,6 +50,8 @@ class Metrics:
             ("code",),
             registry=registry,
         )
+        for code in _PUSH_CODES:
+            self.pushes.labels(code)
         self.push_seconds = Histogram(
             "tfsctl_push_seconds",
             "Time that a model server took to answer a config.",
@@ -72,6 +85,8 @@ class Metrics:
         self.rollouts_ended = Counter(
             "tfsctl_rollouts_ended", "Rollouts that ended, by how.", ("phase",), registry=registry
         )
+        for phase in (one for one in Phase if not one.live):
+            self.rollouts_ended.labels(phase.value)
         self.fleets_led = Gauge(
             "tfsctl_fleets_led",
             "Fleets that this process reconciles; over all replicas, as many as there are.",
