@@ -12,8 +12,10 @@ from control_plane.devserver.config import Entry, Specific
 from control_plane.domain.errors import Rejected, Transient
 from control_plane.domain.events import Event, EventKind
 from control_plane.services import fleets
-from control_plane.services.commit import nothing_more
+from control_plane.services.commit import Commit
 from control_plane.services.fleets import ServerRequest
+from control_plane.services.once import Stored, remember
+from control_plane.store.database import Session
 from tests.simulation.ground import EXTRA, FLEET, GOOD, LABEL, MODELS, Ground, Replica, path_of
 from tests.simulation.server import Host, Link
 
@@ -31,6 +33,7 @@ class Nemesis:
         self._ground, self._taken, self._over = ground, taken, over
         self._by = f"nemesis:{number}"
         self._chance = random.Random(f"{ground.setup.seed} {self._by}")
+        self._count = 0
         self._pushed: dict[str, float] = defaultdict(lambda: -PUSHES_IN_S)
 
     async def run(self) -> None:
@@ -195,19 +198,19 @@ class Nemesis:
         host = self._host()
         async with self._fault("left", host.name) as mine:
             if mine:
-                await self._asked(partial(self._removed, host.name))
+                await self._asked(partial(self._removed, host.name, self._once()))
                 await self._holds(1, 20)
-                await self._asked(partial(self._added, host.name))
+                await self._asked(partial(self._added, host.name, self._once()))
 
-    async def _removed(self, name: str, replica: Replica) -> None:
+    async def _removed(self, name: str, commit: Commit[Any], replica: Replica) -> None:
         event = Event(EventKind.SERVER_REMOVED, self._ground.clock(), self._by)
-        asked: Any = {"expected_rv": None, "event": event, "commit": nothing_more}
+        asked: Any = {"expected_rv": None, "event": event, "commit": commit}
         await fleets.remove_server(replica.store, (FLEET, name), **asked)
 
-    async def _added(self, name: str, replica: Replica) -> None:
+    async def _added(self, name: str, commit: Commit[Any], replica: Replica) -> None:
         flags, now = self._ground.server_flags(name), self._ground.clock()
         request = ServerRequest(f"{name}:8500", name, take_over=True, flags=flags)
-        asked: Any = {"actor": self._by, "now": now, "commit": nothing_more}
+        asked: Any = {"actor": self._by, "now": now, "commit": commit}
         await fleets.add_server(replica.store, FLEET, request, **asked)
 
     async def _asked(self, call: Callable[[Replica], Awaitable[None]]) -> None:
@@ -223,6 +226,16 @@ class Nemesis:
                 continue
             break
         self._ground.nudge(replica)
+
+    def _once(self) -> Commit[Any]:
+        """Take an Idempotency-Key for what comes next: a try that is late does nothing more."""
+        self._count += 1
+        key, now = f"{self._by}-{self._count}", self._ground.clock()
+
+        async def commit(s: Session, outcome: object) -> None:
+            await remember(s, (self._by, key, key), Stored(200, {}), now)
+
+        return commit
 
     # Us
 
