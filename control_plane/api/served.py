@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from control_plane.api.deps import DbDep, PartsDep, ViewerDep, json_response
+from control_plane.api.deps import DbDep, PartsDep, RunningDep, ViewerDep, json_response
 from control_plane.api.schemas import FleetPath, ModelPath
 from control_plane.api.schemas import Query as QueryText
 from control_plane.domain.errors import FieldInvalid
@@ -30,7 +30,8 @@ async def list_served(
 
 @router.get("/fleets/{fleet}/models/{model}")
 async def get_served(
-    fleet: FleetPath, model: ModelPath, db: DbDep, parts: PartsDep, _: ViewerDep
+    fleet: FleetPath, model: ModelPath, running: RunningDep, _: ViewerDep
 ) -> Response:
     """Show one model in one fleet: labels, servers, versions, availability, changes, config."""
-    return json_response(await model_view(db, fleet, model, parts.clock()))
+    parts, last = running.parts, running.resolved.known(fleet)
+    return json_response(await model_view(parts.db, fleet, model, parts.clock(), last))

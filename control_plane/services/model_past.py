@@ -18,8 +18,8 @@ DAY: Final = timedelta(hours=24)
 _LOOKED_AT: Final = 100  # revisions in which a label's last move is looked for
 _SHOWN: Final = 12  # changes
 _NEWEST: Final = 50_000  # events that are looked at
-_TRANSITIONS: Final = 2_000
-_STATUSES: Final = 500
+_TRANSITIONS: Final = 1_000
+_STATUSES: Final = 200
 _LOADS: Final = 300
 
 

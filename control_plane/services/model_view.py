@@ -1,5 +1,6 @@
 """Everything about one model in one fleet: what should be served, and what each server says."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,14 +26,18 @@ Json = dict[str, Any]
 MOST_VERSIONS: Final = 200
 
 
-async def model_view(db: Database, fleet: str, name: str, now: datetime) -> Json:
+async def model_view(
+    db: Database, fleet: str, name: str, now: datetime, last: Sight | None = None
+) -> Json:
     """Return how a model stands in a fleet; one that is not served there says so.
+
+    What has not changed since the last look at the fleet is taken from there.
 
     Raises:
         NotFound: no such fleet or model.
     """
     async with db.read() as s:
-        watched = Watched(await look(s, fleet), await leases.holder(s, fleet) is not None)
+        watched = Watched(await look(s, fleet, last), await leases.holder(s, fleet) is not None)
         model = await catalog.model(s, name)
         listed = await catalog.versions(s, name, Page(MOST_VERSIONS))
         stable = await _stable(s, watched.sight, name, listed.items)
@@ -42,7 +47,7 @@ async def model_view(db: Database, fleet: str, name: str, now: datetime) -> Json
         config = await configs.of_model(s, watched.sight, name)
         others = await _elsewhere(s, fleet, name)
     sight, times = watched.sight, model_past.load_times(told)
-    seconds = model_past.loaded_in(times)
+    seconds, loaded = model_past.loaded_in(times), _loaded(sight, name)
     deployment = deployment_json(sight, name) if name in sight.heads else None
     return {
         "at": now.isoformat(),
@@ -55,7 +60,7 @@ async def model_view(db: Database, fleet: str, name: str, now: datetime) -> Json
         "unlabelled": _unlabelled(deployment),
         "servers": [_server(watched, one) for one in sight.servers],
         "matrix": _matrix(sight, name),
-        "versions": [_version(sight, one, seconds, stable) for one in listed.items],
+        "versions": [_version(sight, one, (loaded, seconds), stable) for one in listed.items],
         "versions_known": len(known),
         "elsewhere": others,
         "availability": model_past.availability(told, sight, name, now),
@@ -193,6 +198,17 @@ def _state(one: VersionSeen) -> Json:
     }
 
 
+def _loaded(sight: Sight, model: str) -> Counter[int]:
+    """Count by version the servers of ours that answer and have it AVAILABLE."""
+    return Counter(
+        number
+        for server in sight.ours
+        if sight.of(server.name).reachable
+        for number, one in sight.of(server.name).models.get(model, {}).items()
+        if one.state is State.AVAILABLE
+    )
+
+
 @lru_cache(maxsize=4_096)
 def _instant(seconds: float) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None
@@ -209,16 +225,19 @@ def _verdict(one: Version, stable: Version | None) -> Json | None:
 
 
 def _version(
-    sight: Sight, one: Version, times: Mapping[int, float], stable: Version | None
+    sight: Sight,
+    one: Version,
+    known: tuple[Counter[int], Mapping[int, float]],
+    stable: Version | None,
 ) -> Json:
-    loaded = sum(sight.of(server.name).available(one.model, one.number) for server in sight.ours)
+    loaded, times = known
     head = sight.heads.get(one.model)
     labels = head.deployment.labels if head else {}
     return {
         "version": one.number,
         "labels": [label for label, version in sorted(labels.items()) if version == one.number],
         "wanted": head is not None and one.number in head.deployment.versions,
-        "loaded": loaded,
+        "loaded": loaded[one.number],
         "of": len(sight.ours),
         "fault": one.fault,
         "size_bytes": one.size_bytes,

@@ -63,6 +63,10 @@ class Resolved:
             raise NotFound(f"there is no fleet {fleet}", fleet=fleet)
         return self._sights[fleet]
 
+    def known(self, fleet: str) -> Sight | None:
+        """Return the last look at a fleet, if there was one."""
+        return self._sights.get(fleet)
+
     async def refresh(self, fleet: str) -> None:
         """Make the snapshot of a fleet anew."""
         async with self._turn:

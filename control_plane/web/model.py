@@ -15,7 +15,7 @@ from control_plane.services.access import Role
 from control_plane.services.model_view import model_view
 from control_plane.web import model_call
 from control_plane.web.model_call import Asked
-from control_plane.web.model_matrix import columns
+from control_plane.web.model_matrix import Table, columns
 from control_plane.web.model_ribbon import ribbon
 from control_plane.web.visit import Place, Visit
 
@@ -39,15 +39,16 @@ async def _board(visit: Visit) -> Response:
 
 
 async def _told(visit: Visit) -> dict[str, Any]:
-    named = visit.request.path_params
-    return await model_view(visit.site.db, named["fleet"], named["model"], visit.site.clock())
+    named, site = visit.request.path_params, visit.site
+    last = site.resolved.known(named["fleet"])
+    return await model_view(site.db, named["fleet"], named["model"], site.clock(), last)
 
 
 async def _board_facts(visit: Visit, told: Json) -> dict[str, Any]:
     return {
         "tab": "models",
         "told": told,
-        "columns": columns(told["servers"], told["matrix"]),
+        "table": Table(columns(told["servers"], told["matrix"])),
         "ribbon": ribbon(told["availability"]),
         "may_operate": visit.may(Role.OPERATOR),
     }

@@ -55,6 +55,8 @@ async def test_what_does_not_answer_is_not_known_whatever_was_seen_last(web: Web
     page = (await web.get(BOARD)).text
     assert "AVAILABLE" not in said(page.partition('id="servers"')[2].partition("</section>")[0])
     assert "Nobody looks at this fleet" in said(page)
+    assert "answers on" not in said(page)
+    assert "of 2 servers" not in said(page.partition('id="versions"')[2].partition("</table>")[0])
 
 
 @pytest.mark.parametrize("headers", [{}, CHINESE])
