@@ -42,6 +42,7 @@ async def _look(world: World, it: Tracked, *, sweep: bool) -> None:
 
 async def _dial(world: World, it: Tracked) -> bool:
     """Ask one thing of a server that did not answer, before everything is asked."""
+    await world.dials.enter()
     one = await observe.look(it.client, NOTHING, world.now(), world.options.rpc_timeout_s)
     if not one.reachable:
         learn(it, one)

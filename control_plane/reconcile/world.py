@@ -112,6 +112,7 @@ class World:
     signatures: dict[tuple[str, int], Signatures] = field(default_factory=dict)
     catalog_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one read for all who ask
     full_looks: Turnstile = field(default_factory=Turnstile)
+    dials: Turnstile = field(default_factory=Turnstile)
 
     def now(self) -> Instant:
         """The time as the domain counts it."""
