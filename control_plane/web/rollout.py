@@ -97,6 +97,7 @@ async def _facts(visit: Visit) -> Json:
     return {
         "told": told,
         "rollout": rollout,
+        "sentence": _sentence(rollout),
         "moves": moves,
         "steps": steps,
         "current": current if rollout["live"] else None,
@@ -120,6 +121,12 @@ def _may(visit: Visit, verbs: Mapping[str, str]) -> Json:
         told = not_allowed or (visit.t(f"whynot.{why}") if why else "")
         found.setdefault(told, []).append(verb)
     return found
+
+
+def _sentence(rollout: Json) -> str:
+    """The rollout's sentence without the words that are shown beside it."""
+    said: str = rollout["sentence"]
+    return said.removesuffix(f": {rollout['error']}") if rollout["error"] else said
 
 
 def _step(step: Json, live: bool, now: datetime) -> Json:

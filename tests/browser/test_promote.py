@@ -1,4 +1,4 @@
-"""Promote and roll back in a real browser: the plan first, then what goes on, by hand and by keys."""
+"""Promote and roll back in a real browser: the plan first, then what goes on; also by keys."""
 
 import shutil
 from collections.abc import Callable

@@ -168,18 +168,19 @@ async def test_a_live_rollout_is_named_and_may_be_ended(web: Web) -> None:
 
 async def test_nonsense_is_told_where_it_is_and_stays_typed(web: Web) -> None:
     await served(web)
-    for query, told in (
-        ("version=two", "version: 'two' is not a number of one"),
-        ("version=99", "99"),
-        ("version=2&force=yes&label=_cp_x", "reserved"),
-        ("version=2&force=yes&strategy=none", "there is no strategy none"),
-        ("version=2&force=yes&label=%22%3E%3Cscript%3E", "label"),
+    for query, told, kept in (
+        ("version=two", "version: 'two' is not a number of one", '"two" selected'),
+        ("version=99", "half_plus_two has no version 99", '"99" selected'),
+        ("version=2&force=yes&label=_cp_x", "reserved", 'value="_cp_x"'),
+        ("version=2&strategy=none", "there is no strategy none", '"none" selected'),
+        ("version=2&label=%22%3E%3Cscript%3E", "label:", 'value="&#34;&gt;&lt;script&gt;"'),
     ):
         answer = await web.get(f"{PROMOTE}?{query}")
         assert answer.status_code == 200
         assert told in said(answer.text)
         assert "plan-confirm" not in answer.text
         assert "<script>" not in answer.text
+        assert kept in answer.text
     assert (await web.get("/fleets/default/models/nobody/promote")).status_code == 404
     assert (await web.get("/fleets/nowhere/models/half_plus_two/rollback")).status_code == 404
     told = await web.text(f"{PROMOTE}?version=1")

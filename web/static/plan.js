@@ -65,6 +65,8 @@
       const old = form.querySelector(`#${id}`);
       if (part && old) old.replaceWith(part);
     }
+    const ready = Boolean(form.querySelector("#plan-confirm"));
+    form.querySelector(".plan-foot").classList.toggle("plan-ready", ready);
     reveal(form);
     if (at && document.activeElement?.id !== at) document.getElementById(at)?.focus();
     const told = page.querySelector(".what-went-wrong p");
