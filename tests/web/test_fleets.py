@@ -1,6 +1,10 @@
 """Fleets and servers: shown as they are, and every action with its reason or why it cannot be."""
 
+from control_plane.domain import record
+from control_plane.domain.observed import Observed, VersionSeen
+from control_plane.domain.state import State
 from control_plane.services.access import Role
+from control_plane.store import fleets, leases
 from tests.web.conftest import Web, said
 from tests.web.test_overview import serve
 
@@ -66,6 +70,20 @@ async def test_a_server_shows_what_it_should_run_and_what_the_doctor_finds(web: 
     assert "Reachability" in found
     assert "How to find out:" in found
     assert "Reachability" in await web.text(f"{PAGE}?doctor=yes")
+
+
+async def test_a_server_tells_each_version_in_its_own_words(web: Web) -> None:
+    await serve(web, "a")
+    good, bad = VersionSeen(State.AVAILABLE, 1.0), VersionSeen(State.END, 1.0, 3, "no <b>file")
+    seen = Observed(at=1.0, reachable=True, models={"half_plus_two": {1: good, 2: bad}})
+    async with web.api.db.begin() as s:
+        lease = await leases.holder(s, "default")
+        assert lease is not None
+        await fleets.save_observed(s, "default", "a", record.to_json(seen), epoch=lease.epoch)
+    told = await web.text(PAGE)
+    assert "1 AVAILABLE" in told
+    assert "2 END" in told
+    assert "Versions that failed to load half_plus_two 2 no <b>file" in told
 
 
 async def test_drain_and_undrain_say_what_they_mean_and_keep_the_reason(web: Web) -> None:
