@@ -1,7 +1,7 @@
 """Everything about one model in one fleet: what should be served, and what each server says."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -40,8 +40,8 @@ async def model_view(
         watched = Watched(await look(s, fleet, last), await leases.holder(s, fleet) is not None)
         model = await catalog.model(s, name)
         listed = await catalog.versions(s, name, Page(MOST_VERSIONS))
-        stable = await _stable(s, watched.sight, name, listed.items)
         known = await catalog.sizes(s, (name,))
+        stable = await _stable(s, watched.sight, name, known)
         told = await model_past.past(s, fleet, name)
         back = await _ways_back(s, watched.sight, name, [number for _, number in known])
         config = await configs.of_model(s, watched.sight, name)
@@ -71,14 +71,13 @@ async def model_view(
 
 
 async def _stable(
-    s: Session, sight: Sight, model: str, listed: Iterable[Version]
+    s: Session, sight: Sight, model: str, known: Collection[tuple[str, int]]
 ) -> Version | None:
-    """Return the version that is `stable` here, which may be older than those listed."""
+    """Return the version that is `stable` here; None if none is, or it was never registered."""
     number = _labels(sight, model).get(STABLE)
-    if number is None:
+    if number is None or (model, number) not in known:
         return None
-    found = next((one for one in listed if one.number == number), None)
-    return found or await catalog.version(s, model, number)
+    return await catalog.version(s, model, number)
 
 
 async def _elsewhere(s: Session, fleet: str, model: str) -> list[Json]:

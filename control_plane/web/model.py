@@ -108,10 +108,11 @@ async def _signatures(visit: Visit, model: str, number: int | None) -> Mapping[s
 
 async def _verdict(visit: Visit, told: Json, number: int | None) -> Any:
     """What callers of `stable` would notice of the version that is shown; None if it is that."""
-    stable = next((one["version"] for one in told["labels"] if one["label"] == "stable"), None)
-    if None in (stable, number) or stable == number:
+    shown = next((one for one in told["versions"] if one["version"] == number), None)
+    judged = shown and shown["against_stable"]
+    if not judged or judged["against"] == number:
         return None
-    name = told["model"]["name"]
+    name, stable = told["model"]["name"], judged["against"]
     before, after = await _signatures(visit, name, stable), await _signatures(visit, name, number)
     return {"against": stable, "told": diff(before, after)}
 

@@ -27,6 +27,12 @@
     told.textContent = `${one.at.slice(0, 19).replace("T", " ")} UTC · ${words} · ${one.seconds.toFixed(1)} s`;
   };
 
+  // A quarter of an hour at least, so that a single load does not stand among years.
+  const around = (_, first, last) => {
+    const room = Math.max((last - first) * 0.05, 450);
+    return [first - room, last + room];
+  };
+
   const draw = () => {
     if (plot) plot.destroy();
     const soft = colour("where");
@@ -37,7 +43,7 @@
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { y: { range: (_, __, most) => [0, most * 1.15 || 1] } },
+      scales: { x: { range: around }, y: { range: (_, __, most) => [0, most * 1.15 || 1] } },
       axes: [axis, { ...axis, size: 44, label: place.dataset.seconds, labelSize: 18, labelFont: "12px system-ui" }],
       series: [{}, { stroke: colour("mark mark-LOADING"), paths: () => null, points: { show: true, size: 8, fill: colour("mark mark-LOADING") } }],
       hooks: { setCursor: [(self) => { if (self.cursor.idx != null) point(self.cursor.idx); }] },
