@@ -23,7 +23,9 @@ async def _show(visit: Visit) -> Response:
     if asked["fleet"] and (since := moment("since", asked["since"])):
         until = moment("until", asked["until"])
         facts["states"] = await comparison.states(visit.site.db, asked["fleet"], since, until)
-    return visit.page("compare.html", **facts, **await comparison.names(visit.site.db))
+    return visit.page(
+        "compare.html", tab="history", **facts, **await comparison.names(visit.site.db)
+    )
 
 
 async def _versions(visit: Visit, asked: dict[str, str]) -> Json:

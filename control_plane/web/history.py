@@ -17,10 +17,11 @@ from control_plane.services import comparison, history, timeline
 from control_plane.web.visit import Place, Visit
 
 Json = dict[str, Any]
-PAGE: Final = 100
+PAGE: Final = 50
 LONGEST: Final = 200
 MOST_REVISION: Final = 2**31 - 1
 _FILTERS: Final = ("fleet", "model", "server", "actor", "kind", "since", "until")
+_APART: Final = ("diff", "digest", "epoch", "sent_at")  # what nobody reads in a line
 _GROUPS: Final = sorted({str(one).partition(".")[0] for one in EventKind})
 
 
@@ -63,9 +64,18 @@ def details(event: Event) -> Iterator[tuple[str, str]]:
         if word == "changes" and isinstance(value, dict):
             for model, one in value.items():
                 yield model, _deployment(one)
-        elif value not in (None, "", [], {}):
-            told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield word.replace("_", " "), told
+        elif word not in _APART and value not in (None, "", [], {}):
+            yield word.replace("_", " "), _told(value)
+
+
+def _told(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case list() if all(isinstance(one, str | int) for one in value):
+            return ", ".join(map(str, value))
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _deployment(one: Mapping[str, Any] | None) -> str:

@@ -17,7 +17,7 @@ from control_plane.services.server_page import server_page
 from control_plane.web.visit import Place, Visit
 
 Json = dict[str, Any]
-VERBS: Final = ("take_over", "enforce", "drain", "undrain", "remove")
+VERBS: Final = ("take_over", "drain", "undrain", "remove", "enforce")
 _NEEDS: Final = {"remove": Role.ADMIN}
 MOST_REASON: Final = 1_024
 
