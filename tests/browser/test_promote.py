@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import pytest
 from playwright.sync_api import Page, expect
 
 from control_plane.serving import stubs
@@ -13,6 +14,12 @@ from tests.browser.stand import MODEL, SERVERS, Stand
 
 Shots = Callable[[Page, str], list[Path]]
 PLACE = f"/fleets/default/models/{MODEL}"
+
+
+@pytest.fixture(autouse=True)
+def _from_one(plane: Stand) -> None:
+    """Version 1 is stable on both servers, and nothing else is served."""
+    plane.tfsctl.ok("deploy", MODEL, "--versions", "1", "--label", "stable=1", "--force", "--yes")
 
 
 def answered_by(plane: Stand, label: str = "stable") -> list[int]:
@@ -35,16 +42,15 @@ def title(page: Page, told: str) -> None:
 def test_a_promotion_shows_its_plan_moves_the_label_and_is_taken_back(
     visitor: Visitor, plane: Stand, shots: Shots
 ) -> None:
-    page = visitor.page(f"{PLACE}/promote")
-    page.get_by_label("To version").select_option("2")
-    act = page.get_by_role("button", name=f"Move stable of {MODEL} from 1 to 2 on 2 servers")
+    page = visitor.page(PLACE)
+    page.get_by_role("link", name="Promote… stable").click()
+    drawer = page.get_by_role("dialog")
+    drawer.get_by_label("Reason").fill("it is better")
+    drawer.get_by_label("To version").select_option("2")
+    act = drawer.get_by_role("button", name=f"Move stable of {MODEL} from 1 to 2 on 2 servers")
     expect(act).to_be_visible()
-    expect(page.locator(".diff ins").first).to_contain_text("+")
-    assert "version=2" in page.url
-    page.get_by_label("Reason").fill("it is better")
-    page.set_viewport_size({"width": 1280, "height": 1900})
-    shots(page, "plan")
-    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(drawer.locator(".diff ins").first).to_contain_text("+")
+    shots(page, "plan-drawer")
     assert answered_by(plane) == [1, 1]
     act.click()
     page.wait_for_url("**/rollouts/*")
@@ -56,7 +62,6 @@ def test_a_promotion_shows_its_plan_moves_the_label_and_is_taken_back(
 
     opener = page.get_by_role("link", name="Roll back stable…")
     opener.click()
-    drawer = page.get_by_role("dialog")
     expect(drawer.get_by_role("heading", level=2).first).to_be_focused()
     drawer.get_by_label("Reason").fill("it is worse")
     page.keyboard.press("Escape")
@@ -64,21 +69,18 @@ def test_a_promotion_shows_its_plan_moves_the_label_and_is_taken_back(
     expect(opener).to_be_focused()
     opener.click()
     expect(drawer.get_by_label("Reason")).to_have_value("it is worse")
-    shots(page, "plan-drawer")
     drawer.get_by_role("button", name=f"Move stable of {MODEL} from 2 to 1 on 2 servers").click()
     title(page, f"roll back {MODEL}: succeeded")
     expect(page.locator(".quote")).to_have_text("it is worse")
     assert answered_by(plane) == [1, 1]
 
 
-def test_the_keyboard_alone_promotes(visitor: Visitor, plane: Stand) -> None:
-    page = visitor.page("/rollouts")
-    page.keyboard.press("g")
-    page.keyboard.press("r")
-    first = page.get_by_role("row").nth(1).get_by_role("link").first
-    expect(first).to_contain_text("roll back")
-    page.goto(f"{plane.url}{PLACE}/promote?version=3")
+def test_the_keyboard_alone_promotes(visitor: Visitor, plane: Stand, shots: Shots) -> None:
+    page = visitor.page(f"{PLACE}/promote?version=3")
     act = page.get_by_role("button", name=f"Move stable of {MODEL} from 1 to 3 on 2 servers")
+    expect(act).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 2000})
+    shots(page, "plan")
     for _ in range(60):
         page.keyboard.press("Tab")
         if act.evaluate("(one) => one === document.activeElement"):
@@ -87,13 +89,19 @@ def test_the_keyboard_alone_promotes(visitor: Visitor, plane: Stand) -> None:
     page.keyboard.press("Enter")
     title(page, f"promote {MODEL}: succeeded")
     assert answered_by(plane) == [3, 3]
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url("**/rollouts")
+    newest = page.get_by_role("row").nth(1)
+    expect(newest).to_contain_text(f"promote {MODEL}")
+    shots(page, "rollouts")
 
 
 def test_a_plan_that_is_old_is_not_run_in_the_drawer_but_shown_anew(
     visitor: Visitor, plane: Stand
 ) -> None:
-    page = visitor.page("/rollouts")
-    page.get_by_role("row").nth(1).get_by_role("link").first.click()
+    id_ = plane.tfsctl.ok("promote", MODEL, "3", "--yes", "-o", "json")["id"]
+    page = visitor.page(f"/rollouts/{id_}")
     page.get_by_role("link", name="Roll back stable…").click()
     drawer = page.get_by_role("dialog")
     act = drawer.get_by_role("button", name=f"Move stable of {MODEL} from 3 to 1 on 2 servers")
@@ -103,7 +111,7 @@ def test_a_plan_that_is_old_is_not_run_in_the_drawer_but_shown_anew(
     expect(drawer.get_by_role("alert")).to_contain_text("The plan is not the one that you saw")
     visitor.expect_faults("412")
     assert answered_by(plane) == [3, 3]
-    drawer.get_by_role("button", name=f"Move stable of {MODEL} from 3 to 1 on 2 servers").click()
+    act.click()
     title(page, f"roll back {MODEL}: succeeded")
     assert answered_by(plane) == [1, 1]
 
