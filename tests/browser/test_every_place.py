@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
-from tests.browser.conftest import THEMES, Visitor
+from tests.browser.conftest import ARTIFACTS, THEMES, Visitor
 from tests.browser.stand import MODEL, Stand
 from tests.web.addresses import pages
 
@@ -68,9 +68,11 @@ def test_no_place_is_wider_than_a_narrow_window(
 ) -> None:
     page = visitor.page()
     page.set_viewport_size(NARROW)
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
     wide = {}
     for name, path in everywhere.items():
         show(page, f"{visitor.stand.url}{path}")
+        page.screenshot(path=ARTIFACTS / f"narrow-{name}.png", full_page=True)
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wide[name] = page.evaluate(
                 """() => [...document.querySelectorAll("main *, header *, footer *")]
