@@ -76,16 +76,17 @@ async def test_another_plan_is_never_run_but_shown(web: Web) -> None:
     page = (await web.get(f"{PROMOTE}?label=stable&version=2&force=yes")).text
     body = {"address": "127.0.0.1:7", "name": "b", "take_over": True}
     await web.api.ok("POST", "/fleets/default/servers", json=body)
-    for hash_ in (hash_of(page), ""):
-        sent = {**FORCED, "plan_hash": hash_, "reason": 'it is "time"'}
-        answer = await web.send(PROMOTE, sent)
+    sent = {**FORCED, "plan_hash": hash_of(page), "reason": 'it is "time"'}
+    for hash_ in (sent["plan_hash"], ""):
+        answer = await web.send(PROMOTE, {**sent, "plan_hash": hash_})
         assert answer.status_code == 412
         assert "The plan is not the one that you saw" in said(answer.text)
         assert button(answer.text) == "Move stable of half_plus_two from 1 to 2 on 2 servers"
         assert value(answer.text, "reason") == 'it is "time"'
+        page = answer.text
     assert (await head(web))["stable"] == 1
-    sent["plan_hash"] = hash_of(answer.text)
-    assert (await web.send(PROMOTE, sent)).status_code == 303
+    answer = await web.send(PROMOTE, {**sent, "plan_hash": hash_of(page)})
+    assert answer.status_code == 303
     assert (await head(web))["stable"] == 2
 
 

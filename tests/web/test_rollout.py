@@ -142,7 +142,7 @@ async def test_gates_and_hooks_show_what_they_saw(web: Web) -> None:
     outputs = {"y": {"max_abs": 0.75, "max_rel": 0.1, "agreement": 1.0}}
     times = {"current": {"p50": 1, "p95": 2, "p99": 3}, "new": {"p50": 1, "p95": 9, "p99": 9}}
     replayed = {"models": {"half_plus_two": {"outputs": outputs, "latency_ms": times}}}
-    probed = {"requests": 18_204, "failures": 0, "worst_ms": 41.0, "p99_ms": 12.0}
+    probed: dict[str, Any] = {"requests": 18_204, "failures": 0, "worst_ms": 41.0, "p99_ms": 12.0}
     probed |= {"servers": {"a": 18_204}}
     verdicts = iter((("fail", "y is too far", replayed), ("pass", "all answered", probed)))
 
