@@ -13,7 +13,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench lock chaos chaos-slice chaos-kills api-cases simulation bugs
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench bench-scale lock chaos chaos-slice chaos-kills api-cases simulation bugs system
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -77,11 +77,18 @@ simulation: venv ## the control plane in virtual time: HOURS of it (10 unless gi
 bugs: venv ## each planted bug is noticed by what should notice it, some minutes; make bug-NAME for one
 	$(BIN)/python -m tests.chaos.bugs
 
+system: venv ## as root on Debian: nginx, two replicas, PostgreSQL and two dev servers, each killed in turn (3 minutes)
+	$(BIN)/python -m tests.system
+
 api-cases: venv ## CASES requests made from the OpenAPI document against a running control plane (hours); SEED=1
 	$(BIN)/python -m tests.contract.cases --cases $(CASES) --seed $(SEED)
 
 bench: venv ## the figures, each a ratio measured in one run
 	$(BIN)/python -m bench
+
+bench-scale: venv ## many servers and a large registry (15 minutes on a machine of its own)
+	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.registry
 
 lock: ## pin the requirements again, with hashes and without index addresses (needs uv)
 	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
