@@ -46,8 +46,8 @@ async def model_view(
         back = await _ways_back(s, watched.sight, name, [number for _, number in known])
         config = await configs.of_model(s, watched.sight, name)
         others = await _elsewhere(s, fleet, name)
-    sight, times = watched.sight, model_past.load_times(told)
-    seconds, loaded = model_past.loaded_in(times), _loaded(sight, name)
+    sight, then = watched.sight, _past(told, watched.sight, name, now)
+    counts = _loaded(sight, name), model_past.loaded_in(then["loads"])
     deployment = deployment_json(sight, name) if name in sight.heads else None
     return {
         "at": now.isoformat(),
@@ -60,13 +60,19 @@ async def model_view(
         "unlabelled": _unlabelled(deployment),
         "servers": [_server(watched, one) for one in sight.servers],
         "matrix": _matrix(sight, name),
-        "versions": [_version(sight, one, (loaded, seconds), stable) for one in listed.items],
+        "versions": [_version(sight, one, counts, stable) for one in listed.items],
         "versions_known": len(known),
         "elsewhere": others,
-        "availability": model_past.availability(told, sight, name, now),
-        "loads": times,
-        "changes": model_past.changes(told, name),
         "config": config,
+        **then,
+    }
+
+
+def _past(told: model_past.Past, sight: Sight, model: str, now: datetime) -> Json:
+    return {
+        "availability": model_past.availability(told, sight, model, now),
+        "loads": model_past.load_times(told),
+        "changes": model_past.changes(told, model),
     }
 
 

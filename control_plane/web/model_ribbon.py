@@ -39,9 +39,9 @@ def _row(one: Json, servers: int, since: float, span: float) -> Json:
 def _bar(share: Json, servers: int, since: float, span: float) -> Json:
     begin, end = _seconds(share["since"]), _seconds(share["until"])
     look = _look(share, servers)
-    height = {"everywhere": HEIGHT, "moving": 8, "failed": 8}.get(look, 0)
+    height = {"everywhere": HEIGHT, "moving": 5, "failed": 4}.get(look, 0)
     if look == "partly":
-        height = max(4, round(HEIGHT * share["available"] / max(servers, 1) * 0.8))
+        height = max(6, round(HEIGHT * share["available"] / max(servers, 1) * 0.8))
     return {
         **share,
         "look": look,

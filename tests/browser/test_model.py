@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.stand import MODEL, Stand
 
 Shots = Callable[[Page, str], list[Path]]
 PAGE = f"/fleets/default/models/{MODEL}"
-NARROW = {"width": 420, "height": 900}
+NARROW: ViewportSize = {"width": 420, "height": 900}
 
 
 def only_dev_1_answers(plane: Stand) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from control_plane.domain.observed import VersionSeen
+from control_plane.domain.revision import Deployment, Kind
 from control_plane.domain.state import State
 from control_plane.services.access import Role
-from control_plane.store import leases
+from control_plane.store import leases, revisions
+from control_plane.web.model_matrix import columns
 from tests.api.test_served import CORRUPT
 from tests.api.test_views import AT, available, fleet_of_two, observe, seen
 from tests.web.conftest import Web, said
@@ -163,3 +165,40 @@ async def test_loads_are_given_to_the_plot(web: Web) -> None:
     await serve(web)
     answer: Any = (await web.get(f"/ui{PAGE}/loads")).json()
     assert answer == []
+
+
+async def test_a_label_on_a_version_that_nobody_registered_does_no_harm(web: Web) -> None:
+    await serve(web)
+    async with web.api.db.begin() as s:
+        last = await revisions.last_changed(s, "default", "half_plus_two")
+        await revisions.append(
+            s,
+            "default",
+            kind=Kind.ADOPT,
+            actor="loop",
+            reason="found on its servers",
+            changes={"half_plus_two": Deployment("half_plus_two", frozenset({9}), {"stable": 9})},
+            expected={"half_plus_two": last},
+            now=web.api.parts.clock(),
+        )
+    told = await web.text(PAGE)
+    assert "stable → leads to version 9" in told
+    assert "found on its servers" in told
+
+
+def server(name: str, **more: Any) -> dict[str, Any]:
+    told = {"server": name, "status": "ready", "drained": False, "known": True, "ours": True}
+    return told | more
+
+
+def test_many_servers_that_say_the_same_share_a_column_and_the_odd_one_comes_first() -> None:
+    seen_there = {"state": "AVAILABLE", "since": None, "failed": False, "error": "", "able": None}
+    names = [f"s{number}" for number in range(50)]
+    states = dict.fromkeys(names, seen_there) | {"s7": seen_there | {"state": "LOADING"}}
+    row = {"version": 1, "wanted": True, "labels": [], "states": states}
+    found = columns([server(name) for name in names], [row])
+    assert [len(one.servers) for one in found] == [1, 49]
+    assert found[0].servers[0]["server"] == "s7"
+    assert found[0].cells[0].word == "LOADING"
+    few = columns([server(name) for name in names[:3]], [row])
+    assert [len(one.servers) for one in few] == [1, 1, 1]
