@@ -145,16 +145,6 @@ def _resolve(plane: Plane, turn: int) -> Asked:
     return "GET", f"/fleets/default/models/{plane.name(turn)}/labels/stable", None
 
 
-def _promote(plane: Plane, turn: int) -> Asked:
-    path = f"/fleets/default/deployments/{plane.name(turn)}:promote?dry_run=true"
-    return "POST", path, {"version": 1 + turn % (plane.versions - 1)}
-
-
-def _rollback(plane: Plane, turn: int) -> Asked:
-    path = f"/fleets/default/deployments/{plane.name(turn)}:rollback?dry_run=true"
-    return "POST", path, {"to_version": 1 + turn % (plane.versions - 1)}
-
-
 _CALLS: Mapping[str, Ask] = {
     "list models": _models,
     "list models, a page in the middle": _middle,
@@ -163,8 +153,6 @@ _CALLS: Mapping[str, Ask] = {
     "list versions": _versions,
     "show a version": _version,
     "resolve": _resolve,
-    "rehearse a promotion": _promote,
-    "rehearse a rollback": _rollback,
 }
 
 

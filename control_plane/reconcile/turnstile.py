@@ -3,7 +3,7 @@
 import asyncio
 
 CALM_S = 0.02  # who waits for the loop's next round waits no longer than this
-PATIENCE_S = 0.25  # then the next one goes in whatever the loop has to do
+PATIENCE_S = 0.05  # then the next one goes in whatever the loop has to do
 
 
 class Turnstile:
