@@ -29,11 +29,13 @@ async def _show(visit: Visit) -> Response:
 
 
 async def _board(visit: Visit) -> Response:
-    return visit.page("server/board.html", **await _facts(visit))
+    return visit.page("server/board.html", **await _facts(visit), examined=None)
 
 
 async def _doctor(visit: Visit) -> Response:
-    return visit.page("server/doctor.html", examined=await _examined(visit), **_named(visit))
+    of = visit.request.query_params.get("of", "")[:40]  # the status that the page shows
+    examined = await _examined(visit)
+    return visit.page("server/doctor.html", shown=of, examined=examined, **_named(visit))
 
 
 async def _examined(visit: Visit) -> Json:
