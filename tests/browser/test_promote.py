@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect
 from control_plane.serving import stubs
 from tests.browser.conftest import Visitor
 from tests.browser.stand import MODEL, SERVERS, Stand
+from tests.browser.test_every_place import violations
 
 Shots = Callable[[Page, str], list[Path]]
 PLACE = f"/fleets/default/models/{MODEL}"
@@ -50,6 +52,7 @@ def test_a_promotion_shows_its_plan_moves_the_label_and_is_taken_back(
     act = drawer.get_by_role("button", name=f"Move stable of {MODEL} from 1 to 2 on 2 servers")
     expect(act).to_be_visible()
     expect(drawer.locator(".diff ins").first).to_contain_text("+")
+    assert violations(page) == []
     shots(page, "plan-drawer")
     assert answered_by(plane) == [1, 1]
     act.click()
@@ -97,6 +100,25 @@ def test_the_keyboard_alone_promotes(visitor: Visitor, plane: Stand, shots: Shot
     shots(page, "rollouts")
 
 
+def test_without_javascript_it_is_a_page_and_a_form(
+    stranger: Callable[..., Visitor], kept_login: Any, plane: Stand
+) -> None:
+    somebody = stranger(storage_state=kept_login, java_script_enabled=False)
+    page = somebody.page(PLACE)
+    page.get_by_role("link", name="Promote… stable").click()
+    page.get_by_label("Reason").fill("by hand")
+    page.get_by_label("To version").select_option("2")
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_label("Reason")).to_have_value("by hand")
+    page.get_by_role("button", name=f"Move stable of {MODEL} from 1 to 2 on 2 servers").click()
+    page.wait_for_url("**/rollouts/*")
+    expect(page.locator(".quote")).to_have_text("by hand")
+    plane.tfsctl.ok("status", MODEL)
+    page.reload()
+    title(page, f"promote {MODEL}: succeeded")
+    assert answered_by(plane) == [2, 2]
+
+
 def test_a_plan_that_is_old_is_not_run_in_the_drawer_but_shown_anew(
     visitor: Visitor, plane: Stand
 ) -> None:
@@ -131,4 +153,5 @@ def test_a_corrupt_version_fails_in_the_servers_words_and_says_what_to_do(
     expect(why.get_by_role("link", name="Try again…")).to_be_visible()
     expect(why.get_by_role("button", name="Pause")).to_be_disabled()
     assert answered_by(plane) == [1, 1]
+    assert violations(page) == []
     shots(page, "rollout-failed")
