@@ -7,6 +7,7 @@ from control_plane.domain.evidence import has_moved
 from control_plane.domain.model_plan import ACTIVE, COMING
 from control_plane.domain.observed import Instant, Intent, Observed
 from control_plane.domain.quarantine import unmoved
+from control_plane.domain.state import State
 
 CALLS_THAT_MAY_RUN = 2  # each holds one of the server's few threads
 GHOST_S = 60.0  # a call that was never started by then was cancelled with its caller
@@ -72,6 +73,8 @@ def _unsettled(assignment: Assignment, observed: Observed, now: Instant) -> Wait
         and any(one.state in ACTIVE for one in observed.statuses())
     )
     quiet_at = observed.quiet_since + traits.settle_s
+    if traits.inline_loads and any(one.state is State.LOADING for one in observed.statuses()):
+        quiet_at = max(quiet_at, now + traits.poll_s)  # a load holds up what theirs left out
     if strange and observed.verified is None and now < quiet_at:
         why = "the server runs a config that is not ours; waiting until nothing moves there"
         until = observed.quiet_since + traits.load_budget_s + traits.settle_s

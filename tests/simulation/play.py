@@ -30,6 +30,7 @@ from tests.simulation.watchers import Callers, Person, latest_deadline, unsettle
 AT_A_TIME, OPERATORS = 2, 2
 LOOK_S, HELP_S = 1.0, 30.0
 PATIENCE_S = 600.0  # with a fleet that nobody hurts
+LATEST_S = 10.0  # a try that nobody waits for any more has its effect by then, or never
 LATE_S = 10.0  # a rollout may end so long after its deadline
 IN_FLIGHT_S = 6.0
 STORMS_S, SPELLS_S = (20.0, 180.0), (5.0, 300.0)
@@ -122,6 +123,7 @@ class _Run:
 
     async def _settled(self) -> None:
         """Wait until every rollout is over and every server as it should be."""
+        await asyncio.sleep(LATEST_S)
         ground, began = self.ground, self.ground.loop.time()
         first = Operator(ground, 98, self._stopped.is_set)
         for rollout in ground.live():

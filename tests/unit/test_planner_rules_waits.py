@@ -72,6 +72,14 @@ def test_a_start_that_never_moves_counts_as_ended_when_its_name_is_out() -> None
     assert pushed(plan(assigned(n=want("n", 1), m=want("m", 1)), phantom))["m"] == ({1}, {})
 
 
+def test_an_inline_load_holds_up_what_a_foreign_config_left_out_and_so_our_answer() -> None:
+    there = {"m": {1: AVAILABLE}, "n": {1: AVAILABLE, 2: LOADING}}
+    loads = strange(there, foreign=True)
+    wanted = {"m": want("m", 1, stable=1), "n": want("n", 1, stable=1)}
+    assert isinstance(plan(assigned(Traits(inline_loads=True), **wanted), loads).action, Wait)
+    assert isinstance(plan(assigned(Traits(inline_loads=False), **wanted), loads).action, Reload)
+
+
 def test_nothing_is_pushed_after_a_foreign_config_until_the_server_is_quiet() -> None:
     foreign = strange({"m": {1: AVAILABLE}}, foreign=True, quiet_since=NOW - 1)
     wanted = assigned(m=want("m", 1, stable=1))
