@@ -33,6 +33,12 @@
     return [first - room, last + room];
   };
 
+  const hours = (self, at) => {
+    const days = self.scales.x.max - self.scales.x.min > 172800;
+    const told = at.map((seconds) => new Date(seconds * 1000).toISOString());
+    return told.map((text) => (days ? text.slice(5, 10) : text.slice(11, 16)));
+  };
+
   const draw = () => {
     if (plot) plot.destroy();
     const soft = colour("where");
@@ -44,7 +50,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { x: { range: around }, y: { range: (_, __, most) => [0, most * 1.15 || 1] } },
-      axes: [axis, { ...axis, size: 44, label: place.dataset.seconds, labelSize: 18, labelFont: "12px system-ui" }],
+      axes: [{ ...axis, values: hours }, { ...axis, size: 44, label: place.dataset.seconds, labelSize: 18, labelFont: "12px system-ui" }],
       series: [{}, { stroke: colour("mark mark-LOADING"), paths: () => null, points: { show: true, size: 8, fill: colour("mark mark-LOADING") } }],
       hooks: { setCursor: [(self) => { if (self.cursor.idx != null) point(self.cursor.idx); }] },
     };
