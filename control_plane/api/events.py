@@ -53,6 +53,19 @@ def _filter(
 FilterDep = Annotated[Filter, Depends(_filter)]
 
 
+def _wanted(
+    about: FilterDep,
+    server: Annotated[QueryText, Query()] = "",
+    actor: Annotated[QueryText, Query()] = "",
+    since: Annotated[AwareDatetime | None, Query()] = None,
+    until: Annotated[AwareDatetime | None, Query()] = None,
+) -> Wanted:
+    return Wanted(about.fleet, about.model, server, actor, about.kind, since, until)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
+
+
 @router.get("/events")
 async def list_events(
     db: DbDep,
@@ -74,18 +87,13 @@ async def list_events(
 @router.get("/events:newest")
 async def newest_events(
     db: DbDep,
-    wanted: FilterDep,
+    wanted: WantedDep,
     _: ViewerDep,
-    server: Annotated[QueryText, Query()] = "",
-    actor: Annotated[QueryText, Query()] = "",
-    since: Annotated[AwareDatetime | None, Query()] = None,
-    until: Annotated[AwareDatetime | None, Query()] = None,
     page_size: Annotated[int, Query(ge=1, le=500)] = 100,
     page_token: Annotated[str, Query(pattern=r"^[0-9]{0,18}$")] = "",
 ) -> Response:
     """List events, the newest first; a page may be empty and more of them follow."""
-    asked = Wanted(wanted.fleet, wanted.model, server, actor, wanted.kind, since, until)
-    told = await history.newest(db, asked, int(page_token or 0), page_size)
+    told = await history.newest(db, wanted, int(page_token or 0), page_size)
     items = [event_json(one) for one in told.events]
     return json_response({"items": items, "next_page_token": str(told.before or "")})
 
