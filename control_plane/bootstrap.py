@@ -26,7 +26,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import control_plane
-from control_plane import failpoints, keys, telemetry, upkeep, workers
+from control_plane import auditing, failpoints, keys, telemetry, upkeep, workers
 from control_plane.api.app import create_app
 from control_plane.api.parts import ApiOptions, AppParts
 from control_plane.api.parts import Running as RunningApi
@@ -207,7 +207,9 @@ async def _composed(
     settings = keys.with_shutdown_key(settings, new_secret)
     with files.hold(settings.url):
         await asyncio.to_thread(upkeep.prepare, settings)
-        db = Database.open(settings.url, idle_s=min(IDLE_S, settings.lease_ttl_s * 0.4))
+        idle_s = min(IDLE_S, settings.lease_ttl_s * 0.4)
+        audit_keys = keys.of_audit(settings, new_secret)
+        db = Database.open(settings.url, idle_s=idle_s, audit_keys=audit_keys)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         connect = partial(CountedServer, metrics)
@@ -222,7 +224,8 @@ async def _composed(
             async with _beside(
                 metrics.measure_lag(),
                 metrics.count_rollouts(db),
-                upkeep.forget(db, clock, settings.journal_days),
+                upkeep.forget(db, clock, settings.journal_days, audit_days=settings.audit_days),
+                auditing.anchor(db, settings.anchors, clock),
                 notices.follow(db, _hearing(app, reconciler)),
             ):
                 yield app, reconciler
@@ -272,6 +275,7 @@ def _parts(
         health=reconciler.health,
         started=reconciler.started,
         turns=reconciler.turns,
+        anchored=partial(auditing.lines, settings.anchors),
         shut_down=workers.end_parent if settings.workers > 1 else shut_down,
         options=ApiOptions(
             docs=settings.api_docs,

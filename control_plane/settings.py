@@ -112,6 +112,25 @@ class Settings(BaseSettings):
             "that ended; which version answered a label, and who moved it, stays. Unset: never.",
         ),
     ] = None
+    audit_key: Annotated[
+        str,
+        Field(
+            description="Key that seals audit records, 32 characters or more; else of the file. "
+            "Several separated by spaces: the first seals, all of them verify."
+        ),
+    ] = ""
+    audit_key_file: Annotated[
+        Path | None,
+        Field(description="File with the audit keys, one a line; unset: one is made, `audit-key`."),
+    ] = None
+    audit_anchor_file: Annotated[
+        Path | None,
+        Field(description="File that gets the audit chain's head; unset: `audit-anchors`."),
+    ] = None
+    audit_days: Annotated[
+        int | None,
+        Field(ge=1, description="Days after which audit records are deleted. Unset: never."),
+    ] = None
     api_docs: Annotated[
         bool, Field(description="Serve the interactive API documentation at `/docs`.")
     ] = False
@@ -186,6 +205,16 @@ class Settings(BaseSettings):
     def random_key_file(self) -> Path:
         """Where a key for `admin:shutdown` is written that nobody chose."""
         return self.data_dir / "shutdown-key"
+
+    @property
+    def random_audit_key_file(self) -> Path:
+        """Where an audit key is written that nobody chose."""
+        return self.data_dir / "audit-key"
+
+    @property
+    def anchors(self) -> Path:
+        """Where heads of the audit chain are written."""
+        return self.audit_anchor_file or self.data_dir / "audit-anchors"
 
 
 def load(**given: Any) -> Settings:

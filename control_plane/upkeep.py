@@ -75,13 +75,14 @@ async def forget(
     clock: Callable[[], datetime],
     journal_days: int | None,
     every_s: float = FORGET_S,
+    audit_days: int | None = None,
 ) -> None:
     """Delete what is too old, every now and then, until cancelled; see `services.retention`."""
     from control_plane.services import retention
 
     while True:
         try:
-            if rows := await retention.forget(db, clock(), journal_days):
+            if rows := await retention.forget(db, clock(), journal_days, audit_days):
                 log.info("deleted what was too old", rows=rows)
         except ControlPlaneError as error:
             log.warning("could not delete what is too old", error=error.message)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.routing import BaseRoute
 
 from control_plane.api import (
+    audit,
     deployments,
     doctor,
     events,
@@ -108,6 +109,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         served.router,
         hooks.router,
         tokens.router,
+        audit.router,
         ready.router,
         system.admin_router,
     ):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.exceptions import HTTPException
@@ -19,6 +20,8 @@ from control_plane.api.parts import ApiOptions
 from control_plane.domain.errors import ControlPlaneError, Denied, NotAuthenticated
 from control_plane.domain.request_set import MOST_BYTES
 from control_plane.services.access import KEY_HOLDER, LOCAL, Access, Actor, is_same
+from control_plane.store import deeds
+from control_plane.store.deeds import Deed
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -122,7 +125,11 @@ class Front:
             await send(message)
 
         try:
-            await self._admit(scope, head, receive, sending)
+            if scope["method"] in _READS:
+                await self._admit(scope, head, receive, sending)
+            else:
+                with deeds.doing(_deed(scope)):
+                    await self._admit(scope, head, receive, sending)
         finally:
             handler = scope.get("handler") or getattr(scope.get("route"), "name", None)
             self._metrics.observe(
@@ -134,7 +141,8 @@ class Front:
             if scope["method"] not in _READS:
                 receive = self._intake(scope, head, receive)
             if scope["path"].startswith(_GUARDED):
-                scope["actor"] = await self._who(scope["path"], head.authorization)
+                scope["actor"] = actor = await self._who(scope["path"], head.authorization)
+                deeds.by(actor.name, actor.token)
         except ControlPlaneError as error:
             refusal = problems.problem(error, scope["request_id"])
             await refusal(scope, receive, send)
@@ -171,6 +179,12 @@ class Front:
         if ours and (length or head.chunked) and not predicting:
             _check_type(head.content_type, uploading=uploading)
         return _bounded(receive, limit) if head.chunked else receive
+
+
+def _deed(scope: Scope) -> Deed:
+    client = scope["client"] or ("",)
+    path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    return Deed(str(client[0]), scope["request_id"], f"{scope['method']} {path}")
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,6 +1,6 @@
 """What the application is made of: everything it uses is handed to it here, once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -58,6 +58,7 @@ class AppParts:
     started: Callable[[], bool] = lambda: True
     turns: Callable[[], bool] = lambda: True  # whether the loop still comes round
     shut_down: Callable[[], None] = lambda: None
+    anchored: Callable[[], Iterable[str]] = tuple  # lines: heads of the audit chain
     options: ApiOptions = field(default_factory=ApiOptions)
 
 

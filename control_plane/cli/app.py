@@ -6,6 +6,7 @@ import typer
 
 import control_plane
 from control_plane.cli import (
+    audit,
     deployments,
     doctor,
     fleets,
@@ -42,6 +43,7 @@ for _commands in (
 for _group in (
     process.db,
     tokens.tokens,
+    audit.audit,
     registry.models,
     registry.versions,
     registry.signatures,

@@ -21,7 +21,7 @@ class ExitCode(enum.IntEnum):
     ROLLOUT_FAILED = 8  # failed, rolled back or aborted
     LAGGARDS = 9  # succeeded, but some servers are to be caught up on their return
     WOULD_CHANGE = 10  # --dry-run --exit-code
-    PROBLEM = 11  # the doctor found one
+    PROBLEM = 11  # the doctor, or a check of the audit chain, found one
     INTERRUPTED = 130
 
 

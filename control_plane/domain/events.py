@@ -1,4 +1,4 @@
-"""Events: past-tense records in the journal, which is also the audit trail."""
+"""Events: past-tense records in the journal."""
 
 import enum
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -52,6 +52,7 @@ class Actor:
     name: str
     role: Role
     kind: TokenKind = TokenKind.PERSON
+    token: str = field(default="", compare=False)  # its id
 
     def require(self, role: Role) -> None:
         """Let pass whoever has at least this role.
@@ -240,7 +241,7 @@ def actor_of(token: Token, now: datetime) -> Actor | None:
 
 
 def _actor(token: Token) -> Actor:
-    return Actor(token.name, Role(token.role), TokenKind(token.kind))
+    return Actor(token.name, Role(token.role), TokenKind(token.kind), token.id)
 
 
 def _valid(token: Token, now: datetime) -> bool:

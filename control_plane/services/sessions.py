@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from control_plane.services.access import Access, Actor, actor_of
-from control_plane.store import web_sessions
+from control_plane.store import deeds, web_sessions
 from control_plane.store.database import Database
 from control_plane.store.web_sessions import WebSession
 
@@ -33,6 +33,7 @@ async def begin(db: Database, access: Access, login: Login) -> Actor:
         NotAuthenticated: not one of our tokens, revoked or expired.
     """
     actor, token_id = await access.identify(login.token)
+    deeds.by(actor.name, token_id)
     expires_at = login.now + timedelta(seconds=LIFETIME_S)
     session = WebSession(_sha256(login.new_id), token_id, login.now, expires_at)
     async with db.begin() as s:

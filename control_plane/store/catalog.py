@@ -8,7 +8,7 @@ from sqlalchemy import BindParameter, bindparam, delete, or_, select
 
 from control_plane.domain.catalog import Model, Version
 from control_plane.domain.errors import AlreadyExists
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import DeletedVersionRow, ModelRow, VersionRow
 
@@ -88,6 +88,7 @@ async def delete_model(s: Session, name: str) -> None:
     for one in await all_versions(s, name):
         await _remember_digest(s, one)
     await s.execute(delete(ModelRow).where(ModelRow.name == name))
+    deeds.changed(s, "models", {"name": name}, None)
 
 
 async def add_version(s: Session, version: Version) -> None:
@@ -180,6 +181,7 @@ async def delete_version(s: Session, model: str, number: int) -> None:
     await _remember_digest(s, await version(s, model, number))
     where = (VersionRow.model == model, VersionRow.number == number)
     await s.execute(delete(VersionRow).where(*where))
+    deeds.changed(s, "versions", {"model": model, "number": number}, None)
 
 
 async def deleted_digest(s: Session, model: str, number: int) -> str | None:

@@ -18,8 +18,9 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from control_plane.domain.audit import Keys
 from control_plane.domain.errors import FieldInvalid, SchemaMismatch, StoreBusy
-from control_plane.store import engines
+from control_plane.store import audit, deeds, engines
 from control_plane.store.failures import translated
 from control_plane.store.tables import InstallationRow, clock
 
@@ -51,22 +52,31 @@ class Paged(Generic[T]):
 class Database:
     """A connection to the store; close it when done."""
 
-    def __init__(self, opened: engines.Engines, busy_s: float) -> None:
+    def __init__(
+        self, opened: engines.Engines, busy_s: float, audit_keys: Keys | None = None
+    ) -> None:
         self._engines = opened
         self._busy_s = busy_s
+        self.audit_keys = audit_keys
         self.origin = secrets.token_hex(6)  # tells our notices from those of others
         self._turn = asyncio.Lock() if opened.writer.dialect.name == "sqlite" else None
 
     @classmethod
     def open(
-        cls, url: str, *, busy_s: float = engines.BUSY_S, idle_s: float = engines.IDLE_S
+        cls,
+        url: str,
+        *,
+        busy_s: float = engines.BUSY_S,
+        idle_s: float = engines.IDLE_S,
+        audit_keys: Keys | None = None,
     ) -> Self:
         """Return the database at `url`; nothing is sent before the first transaction.
 
         A statement waits `busy_s` for another's lock, and a transaction as long to begin.
         PostgreSQL ends a transaction in which nothing was asked for `idle_s`, and its locks.
+        With keys, what a request writes is audited in the transaction that writes it.
         """
-        return cls(engines.connect(engines.address(url), busy_s, idle_s), busy_s)
+        return cls(engines.connect(engines.address(url), busy_s, idle_s), busy_s, audit_keys)
 
     @asynccontextmanager
     async def begin(self, within_s: float | None = None) -> AsyncIterator[Session]:
@@ -82,7 +92,10 @@ class Database:
             self._in_time(within_s),
             self._transaction(self._engines.writer) as s,
         ):
+            doing = deeds.begin(s)
             yield s
+            if doing and self.audit_keys:
+                await audit.append(s, self.audit_keys, doing)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Session]:

@@ -9,7 +9,7 @@ from sqlalchemy import String, and_, bindparam, case, delete, literal_column, or
 
 from control_plane.domain.errors import AlreadyExists, NotFound, StillInUse
 from control_plane.domain.fleet import Drain, Fleet, Server, ServerFlags
-from control_plane.store import leases, rows
+from control_plane.store import deeds, leases, rows
 from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.tables import FleetRow, ObservationRow, ServerRow
 
@@ -50,6 +50,7 @@ async def lock_fleet(s: Session, name: str) -> Fleet:
     found = (await s.execute(_LOCKED, {"name": name})).mappings().first()
     if found is None:
         raise NotFound(rows.missing("fleet", {"name": name}), name=name)
+    deeds.saw(s, "fleets", {"name": name}, dict(found))
     return Fleet(**found)
 
 
@@ -92,6 +93,7 @@ async def delete_fleet(s: Session, name: str) -> None:
     if await servers(s, name):
         raise StillInUse(f"The fleet {name} has servers; remove them first.", fleet=name)
     await s.execute(delete(FleetRow).where(FleetRow.name == name))
+    deeds.changed(s, "fleets", {"name": name}, None)
 
 
 async def add_server(s: Session, server: Server) -> None:
@@ -148,6 +150,7 @@ async def delete_server(s: Session, fleet: str, name: str) -> None:
     await server(s, fleet, name)
     where = (ServerRow.fleet == fleet, ServerRow.name == name)
     await s.execute(delete(ServerRow).where(*where))
+    deeds.changed(s, "servers", {"fleet": fleet, "name": name}, None)
 
 
 async def observed(s: Session, fleet: str, server: str) -> Mapping[str, Any] | None:

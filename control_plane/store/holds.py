@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import update
 
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Session
 from control_plane.store.hold_tables import HoldRow
 
@@ -52,3 +52,6 @@ async def resume(s: Session, hold: Hold, at: datetime, by: str) -> None:
         table.c.version == hold.version,
     )
     await s.execute(update(table).where(*key).values(resumed_at=at, resumed_by=by))
+    which = {one: getattr(hold, one) for one in ("fleet", "model", "label", "version")}
+    deeds.saw(s, "holds", which, {"resumed_at": hold.resumed_at, "resumed_by": hold.resumed_by})
+    deeds.changed(s, "holds", which, {"resumed_at": at, "resumed_by": by})

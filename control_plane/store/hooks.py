@@ -13,7 +13,7 @@ from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.domain.hook import Moment, Saved
 from control_plane.domain.hook_document import check, document_of
 from control_plane.domain.hook_runs import Run, RunState
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Session
 from control_plane.store.hook_tables import HookRow, HookRunRow
 from control_plane.store.tables import LiveRolloutRow
@@ -67,9 +67,11 @@ async def remove(s: Session, name: str) -> None:
         NotFound: no such hook.
     """
     table = rows.table_of(HookRow)
-    gone = await s.execute(delete(table).where(table.c.name == name).returning(table.c.name))
-    if gone.first() is None:
+    gone = await s.execute(delete(table).where(table.c.name == name).returning(*table.c))
+    if (found := gone.mappings().first()) is None:
         raise NotFound(f"There is no such hook: name {name}.", name=name)
+    deeds.saw(s, "hooks", {"name": name}, dict(found))
+    deeds.changed(s, "hooks", {"name": name}, None)
 
 
 async def looked_at(s: Session, fleet: str, seq: int) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from control_plane.domain.errors import SchemaMismatch
 from control_plane.domain.events import Event, EventKind, Wanted
-from control_plane.store import notices, rows
+from control_plane.store import deeds, notices, rows
 from control_plane.store.database import Session
 from control_plane.store.tables import OF_A_ROLLOUT, CounterRow, EventRow, LiveRolloutRow
 
@@ -60,6 +60,7 @@ async def append(s: Session, *events: Event) -> tuple[Event, ...]:
     numbered = tuple(replace(one, seq=first + i) for i, one in enumerate(events))
     values = [rows.values_of(one) for one in numbered]
     await s.execute(_INSERTED, values)
+    deeds.told(s, numbered)
     return numbered
 
 

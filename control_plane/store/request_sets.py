@@ -7,7 +7,7 @@ from sqlalchemy import Select, delete, select
 
 from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.domain.request_set import Form, RequestSet
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Page, Paged, Session, key_of
 from control_plane.store.request_set_tables import RequestSetRow
 
@@ -80,6 +80,7 @@ async def remove(s: Session, model: str, name: str) -> None:
     gone = delete(table).where(table.c.model == model, table.c.name == name)
     if (await s.execute(gone.returning(table.c.name))).first() is None:
         raise _missing(model, name)
+    deeds.changed(s, "request_sets", {"model": model, "name": name}, None)
 
 
 def _known() -> Select[Any]:

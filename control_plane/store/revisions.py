@@ -13,7 +13,7 @@ from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from control_plane.domain.errors import RevisionConflict
 from control_plane.domain.revision import All, Deployment, Kind, Latest, Policy, Revision, Specific
-from control_plane.store import fleets, rows
+from control_plane.store import deeds, fleets, rows
 from control_plane.store.database import Page, Paged, Session, cursor, key_of
 from control_plane.store.tables import DeploymentRow, FleetRow, RevisionRow
 
@@ -86,6 +86,17 @@ async def _insert(s: Session, made: Revision) -> None:
     if made.changes:
         each = [_deployment_values(made, model) for model in sorted(made.changes)]
         await s.execute(_CHANGED, each)
+        _tell(s, made.fleet, each)
+
+
+def _tell(s: Session, fleet: str, each: Sequence[Mapping[str, Any]]) -> None:
+    head = deeds.seen(s, "deployments", {"fleet": fleet}) or {}
+    for one in each:
+        key = {"fleet": fleet, "model": one["model"]}
+        if one["model"] in head and not deeds.seen(s, "deployments", key):
+            deeds.saw(s, "deployments", key, head[one["model"]])
+        after = {"number": one["number"], "document": one["document"]}
+        deeds.changed(s, "deployments", key, after)
 
 
 async def head(s: Session, fleet: str) -> Mapping[str, Head]:
@@ -179,8 +190,10 @@ def _with_revisions() -> Any:
 
 async def _state(s: Session, fleet: str, number: int | None) -> Mapping[str, Head]:
     asked = {"fleet": fleet} | ({} if number is None else {"number": number})
-    found = await s.execute(_newest(number is None), asked)
-    return _heads(found.mappings().all())
+    found = (await s.execute(_newest(number is None), asked)).mappings().all()
+    if number is None:
+        deeds.saw(s, "deployments", {"fleet": fleet}, {one["model"]: one for one in found})
+    return _heads(found)
 
 
 @cache

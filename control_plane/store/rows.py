@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.domain.errors import NotFound, PreconditionFailed
+from control_plane.store import deeds
 from control_plane.store.tables import Row
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def values_of(value: "DataclassInstance", *but: str) -> dict[str, Any]:
 async def insert_new(s: AsyncConnection, row: type[Row], **values: Any) -> bool:
     """Insert a row and return True; return False, changing nothing, if its keys are taken."""
     statement = _insert_new(row, s.dialect.name, tuple(values))
-    return (await s.execute(statement, values)).first() is not None
+    made = (await s.execute(statement, values)).first()
+    if made is not None:
+        deeds.changed(s, row.__tablename__, dict(made._mapping), values)
+    return made is not None
 
 
 @cache
@@ -66,6 +70,12 @@ async def upsert_all(s: AsyncConnection, row: type[Row], each: Sequence[Mapping[
     """Insert rows with the same columns, or overwrite what is not part of their primary keys."""
     statement = _upsert(row, s.dialect.name, tuple(each[0]))
     await s.execute(statement, [dict(one) for one in each])
+    for one in each:
+        deeds.changed(s, row.__tablename__, _key_of(row, one), one)
+
+
+def _key_of(row: type[Row], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: values[one.name] for one in table_of(row).primary_key.columns}
 
 
 @cache
@@ -98,6 +108,7 @@ async def save(
     asked = {f"the_{name}": value for name, value in key.items()} | {"expected_rv": expected_rv}
     new = (await s.execute(statement, {**changes, **asked})).scalar()
     if new is not None:
+        deeds.changed(s, row.__tablename__, key, {**changes, "rv": new})
         return int(new)
     found = await maybe_one(s, row, **key)
     if found is None:
@@ -136,8 +147,10 @@ async def one_of(s: AsyncConnection, row: type[Row], **key: Any) -> Mapping[str,
 
 async def maybe_one(s: AsyncConnection, row: type[Row], **key: Any) -> Mapping[str, Any] | None:
     """Return the columns of the row with this key, or None."""
-    found = await s.execute(by_key(row, tuple(key)), key)
-    return cast("Mapping[str, Any] | None", found.mappings().first())
+    found = (await s.execute(by_key(row, tuple(key)), key)).mappings().first()
+    if found is not None:
+        deeds.saw(s, row.__tablename__, key, cast("Mapping[str, Any]", found))
+    return cast("Mapping[str, Any] | None", found)
 
 
 @cache

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from control_plane.store import (  # noqa: F401 - tells the metadata of their tables
+    audit_tables,
     hold_tables,
     hook_tables,
     plan_tables,

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from control_plane.domain.errors import AlreadyExists, NotFound
 from control_plane.domain.fleet import ServerFlags
 from control_plane.domain.source import Report, Source, SourceKind
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Session
 from control_plane.store.source_tables import SourceRow
 from control_plane.store.tables import ServerRow
@@ -76,8 +76,12 @@ async def remove(s: Session, fleet: str, name: str) -> None:
     """
     table = rows.table_of(SourceRow)
     where = (table.c.fleet == fleet, table.c.name == name)
-    if (await s.execute(delete(table).where(*where).returning(table.c.name))).first() is None:
-        raise NotFound(rows.missing("source", {"fleet": fleet, "name": name}))
+    key = {"fleet": fleet, "name": name}
+    gone = (await s.execute(delete(table).where(*where).returning(*table.c))).mappings().first()
+    if gone is None:
+        raise NotFound(rows.missing("source", key))
+    deeds.saw(s, "sources", key, dict(gone))
+    deeds.changed(s, "sources", key, None)
 
 
 async def holders(s: Session, addresses: Iterable[str]) -> Mapping[str, tuple[str, str]]:

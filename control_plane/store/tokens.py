@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, update
 
 from control_plane.domain.errors import AlreadyExists, NotFound
-from control_plane.store import rows
+from control_plane.store import deeds, rows
 from control_plane.store.database import Session
 from control_plane.store.token_tables import TokenRow
 
@@ -62,6 +62,8 @@ async def revoke(s: Session, name: str, at: datetime) -> Token:
     found = answer.mappings().first()
     if found is None:
         raise NotFound(f"There is no token named {name} in use.", name=name)
+    deeds.saw(s, "tokens", {"id": found["id"]}, {**found, "revoked_at": None})
+    deeds.changed(s, "tokens", {"id": found["id"]}, {"revoked_at": at})
     return Token(**found)
 
 

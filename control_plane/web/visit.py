@@ -16,6 +16,7 @@ from control_plane.domain.errors import ControlPlaneError, Denied, NotAuthentica
 from control_plane.services import sessions
 from control_plane.services.access import LOCAL, Actor, Role, TokenKind
 from control_plane.services.changes import Call
+from control_plane.store import deeds
 from control_plane.web import shelf
 from control_plane.web.language import LANGUAGES, chosen, speech
 from control_plane.web.site import Site
@@ -175,10 +176,15 @@ class Visit:
 
 async def who(site: Site, request: Request) -> Actor | None:
     """Return who a browser acts for; None when that is nobody."""
-    if not site.auth_required:
-        return LOCAL
-    session_id = request.cookies.get(COOKIE, "")
-    return await sessions.actor(site.db, session_id, site.clock()) if session_id else None
+    found = LOCAL
+    if site.auth_required:
+        session_id = request.cookies.get(COOKIE, "")
+        actor = await sessions.actor(site.db, session_id, site.clock()) if session_id else None
+        if actor is None:
+            return None
+        found = actor
+    deeds.by(found.name, found.token)
+    return found
 
 
 def refuse_foreign(request: Request) -> None:

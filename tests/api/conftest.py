@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from control_plane.api.app import ApiOptions, AppParts, create_app
 from control_plane.domain.address import Address
+from control_plane.domain.audit import Keys
 from control_plane.services import access
 from control_plane.services.access import Role, TokenRequest
 from control_plane.services.commit import nothing_more
@@ -94,9 +95,10 @@ async def serving(
     options: ApiOptions | None = None,
     started: bool = True,
     turns: bool = True,
+    audit_keys: Keys | None = None,
 ) -> AsyncIterator[Api]:
     """Run the API over a database."""
-    db, nudges = Database.open(url), Nudges()
+    db, nudges = Database.open(url, audit_keys=audit_keys), Nudges()
     parts = AppParts(
         db=db,
         auth_required=auth_required,

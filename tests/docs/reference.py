@@ -43,7 +43,7 @@ EXITS = {
     ExitCode.ROLLOUT_FAILED: "the rollout failed, was rolled back or aborted",
     ExitCode.LAGGARDS: "succeeded, but some servers are still to be caught up",
     ExitCode.WOULD_CHANGE: "`--dry-run --exit-code`: there would be changes",
-    ExitCode.PROBLEM: "`doctor` found a problem",
+    ExitCode.PROBLEM: "`doctor` or `audit verify` found a problem",
     ExitCode.INTERRUPTED: "interrupted; a rollout goes on",
 }
 EVENTS = {
@@ -196,9 +196,10 @@ def _settings() -> Iterator[str]:
 
 def _events() -> Iterator[str]:
     yield from ("# Events", "")
-    yield "The journal (`tfsctl events`, `GET /api/v1/events`, `GET /api/v1/events:stream`) is also"
-    yield "the audit trail. Each event has a number `seq` without gaps, `at`, `kind`, `actor`, and,"
-    yield "where they apply, `fleet`, `model`, `server`, `rollout`, `revision`, `reason`, `data`."
+    yield "The journal: `tfsctl events`, `GET /api/v1/events`, `GET /api/v1/events:stream`. Each"
+    yield "event has a number `seq` without gaps, `at`, `kind`, `actor`, and, where they apply,"
+    yield "`fleet`, `model`, `server`, `rollout`, `revision`, `reason`, `data`. Who changed what, and"
+    yield "from where, is in the [audit chain](audit.md)."
     yield from ("", "| kind | when |", "|---|---|")
     yield from (f"| `{kind}` | {EVENTS[kind]} |" for kind in EventKind)
 
