@@ -15,7 +15,7 @@ from control_plane.services.access import Role
 from control_plane.services.evidence import evidence
 from control_plane.services.rollout_choices import choices
 from control_plane.services.rollouts import Verb
-from control_plane.web.plan import groups_of, moves_of
+from control_plane.web.plan import moves_of
 from control_plane.web.plan_wish import MOST_REASON
 from control_plane.web.rollout_gates import charts
 from control_plane.web.visit import Place, Visit
@@ -109,7 +109,6 @@ async def _facts(visit: Visit) -> Json:
         "again": _again(rollout, moves),
         "watched": _watched(rollout, current),
         "log": _log(told),
-        "plan_groups": groups_of(told["plan"]["reloads"]) if told["plan"] else [],
     }
 
 

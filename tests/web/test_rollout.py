@@ -4,11 +4,14 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from control_plane.domain.hook import Moment
+from control_plane.domain.hook_runs import Run, RunState
 from control_plane.domain.rollout import Phase, Rollout, StepName
 from control_plane.services.access import Role
 from control_plane.services.evidence import hash_of
-from control_plane.store import rollouts
+from control_plane.store import hooks, rollouts
 from control_plane.store.database import Page
+from tests.api.conftest import MODELS
 from tests.web.conftest import Web, said
 from tests.web.test_overview import NASTY, serve, settle
 
@@ -164,6 +167,46 @@ async def test_gates_and_hooks_show_what_they_saw(web: Web) -> None:
     assert page.count('class="bar-bad"') == 2
     assert "at most 50 p99 12 worst 41" in told
     assert "max_abs 0.5" in told
+
+
+async def test_runs_of_hooks_are_shown_with_what_they_put_out(web: Web) -> None:
+    await serve(web, "a")
+    fleet, now = "default", web.api.parts.clock()
+    run = Run("r1", "warm", fleet, Moment.AFTER_LOAD, (await newest(web))["id"], "half_plus_two",
+              1, "a", 0, {}, now, RunState.FAILED, 3, 500, 1.25, "answered 500", NASTY[:900], now,
+              now)  # fmt: skip
+    waiting = replace(run, id="r2", hook="tell", moment=Moment.BEFORE_PROMOTE, server="")
+    waiting = replace(waiting, state=RunState.PENDING, attempts=0, started_at=None, output="")
+    async with web.api.db.begin() as s:
+        await hooks.add_runs(s, (run, waiting))
+    page = await page_of(web)
+    told = said(page)
+    assert "warm failed after the load · half_plus_two 1 · a · 3 tries" in told
+    assert "answered 500" in told
+    assert "tell waits before labels move" in told
+    assert "<script>alert(1)</script>" in told
+    assert "<script>alert" not in page
+
+
+async def test_a_group_is_told_with_each_of_its_models(web: Web) -> None:
+    await serve(web, "a")
+    await settle(web, Phase.SUCCEEDED)
+    body: dict[str, Any] = {"name": "other", "base_path": str(MODELS / "half_plus_two")}
+    await web.api.ok("POST", "/models", json=body)
+    await web.api.ok("POST", "/models/other/versions:scan")
+    body = {"versions": [1], "labels": {"stable": 1}, "force": True}
+    await web.api.ok("PUT", "/fleets/default/deployments/other", json=body)
+    await settle(web, Phase.SUCCEEDED)
+    items = [{"model": one, "label": "stable", "version": 2} for one in ("half_plus_two", "other")]
+    body = {"items": items, "force": True}
+    await web.api.ok("POST", "/fleets/default/promotions", json=body)
+    page = await page_of(web)
+    told = said(page)
+    assert "promote half_plus_two , other : progressing" in told
+    assert "half_plus_two stable 1 → 2 other stable 1 → 2" in told
+    assert "/fleets/default/models/half_plus_two/rollback?label=stable" in page
+    back = await web.text("/fleets/default/models/half_plus_two/rollback?to_version=1")
+    assert "Ends a live rollout" in back
 
 
 async def test_the_evidence_is_handed_out_as_a_file(web: Web) -> None:
