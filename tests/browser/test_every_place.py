@@ -3,10 +3,11 @@
 Pictures of all go to the artifacts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
@@ -17,6 +18,7 @@ from tests.web.addresses import pages
 Shots = Callable[[Page, str], list[Path]]
 AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
 NARROW: ViewportSize = {"width": 390, "height": 844}
+STRANGE = "<img src=x onerror=alert(1)>\u202e𝕏" + "long" * 1_000
 _RUN = """async (only) => {
   const found = await axe.run(document, only ? { runOnly: { type: "rule", values: [only] } } : {});
   return found.violations.map((one) => [one.id, one.help, one.nodes.map((node) => node.html)]);
@@ -63,6 +65,26 @@ def test_every_place_can_be_used_by_everybody(
     assert wrong == {}
 
 
+def describe(plane: Stand, text: str) -> None:
+    """Change the words about the model and the fleet."""
+    headers = {"Authorization": f"Bearer {plane.token}"}
+    for path in (f"models/{MODEL}", "fleets/default"):
+        body = {"description": text}
+        answer = httpx.patch(f"{plane.url}/api/v1/{path}", json=body, headers=headers)
+        assert answer.is_success, answer.text
+
+
+@pytest.fixture
+def strange_words(plane: Stand) -> Iterator[None]:
+    """Somebody wrote as much as fits, without a space, and marks that turn the direction."""
+    describe(plane, STRANGE)
+    plane.tfsctl.ok("server", "drain", "dev-1", "--reason", STRANGE[:1_000])
+    yield
+    plane.tfsctl.ok("server", "undrain", "dev-1")
+    describe(plane, "")
+
+
+@pytest.mark.usefixtures("strange_words")
 def test_no_place_is_wider_than_a_narrow_window(
     visitor: Visitor, everywhere: dict[str, str]
 ) -> None:
