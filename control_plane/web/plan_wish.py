@@ -29,8 +29,8 @@ class Wish:
     given: Mapping[str, str]
 
     def text(self, name: str) -> str:
-        """Return a field without spaces around it; "" if it was left out."""
-        return self.given.get(name, "").strip()
+        """Return a field without spaces around it, nor NULs; "" if it was left out."""
+        return self.given.get(name, "").replace("\x00", "").strip()
 
     @property
     def label(self) -> str:
@@ -128,8 +128,6 @@ class Wish:
         text = self.text(name)
         if len(text) > MOST_REASON:
             raise FieldInvalid(name, f"at most {MOST_REASON} characters")
-        if "\x00" in text:
-            raise FieldInvalid(name, "NUL characters are not allowed")
         return text
 
     def _version(self, name: str) -> int | None:

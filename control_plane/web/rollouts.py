@@ -26,7 +26,7 @@ async def _list(visit: Visit) -> Response:
 
 async def _facts(visit: Visit) -> dict[str, Any]:
     asked = visit.request.query_params
-    given = {name: asked.get(name, "").strip()[:_LONGEST] for name in _FIELDS}
+    given = {name: asked.get(name, "").replace("\x00", "").strip()[:_LONGEST] for name in _FIELDS}
     if given["phase"] not in set(Phase):
         given["phase"] = ""
     after = asked.get("after", "")

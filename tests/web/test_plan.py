@@ -173,6 +173,7 @@ async def test_nonsense_is_told_where_it_is_and_stays_typed(web: Web) -> None:
         ("version=two", "version: 'two' is not a number of one", '"two" selected'),
         ("version=99", "half_plus_two has no version 99", '"99" selected'),
         ("version=2&force=yes&label=_cp_x", "reserved", 'value="_cp_x"'),
+        ("version=2&strategy=%00none", "there is no strategy none", '"none" selected'),
         ("version=2&strategy=none", "there is no strategy none", '"none" selected'),
         ("version=2&label=%22%3E%3Cscript%3E", "label:", 'value="&#34;&gt;&lt;script&gt;"'),
     ):
