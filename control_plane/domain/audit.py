@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
 
 _MOST_FAULTS: Final = 100  # that are told one by one
@@ -60,6 +61,7 @@ class Keys:
 
     def __init__(self, first: str, *others: str) -> None:
         self._secrets = {_fingerprint(one): one.encode() for one in (first, *others)}
+        self._keyed = {id_: hmac.new(one, digestmod="sha256") for id_, one in self._secrets.items()}
         self.id = _fingerprint(first)
 
     def sealed(self, record: Record) -> Record:
@@ -69,8 +71,12 @@ class Keys:
 
     def seal_of(self, record: Sequence[Any]) -> str:
         """Return the seal that a record should have; "" where we do not have its key."""
-        secret = self._secrets.get(record[8])
-        return _sealed(secret, _line(list(record[:10]))) if secret else ""
+        keyed = self._keyed.get(record[8])
+        if keyed is None:
+            return ""
+        made = keyed.copy()
+        made.update(_text(record).encode())
+        return made.hexdigest()
 
     def forgotten(self, up_to: Head) -> tuple[str, str]:
         """Return the name of a key and its seal on what was forgotten."""
@@ -128,7 +134,7 @@ class Checker:
             return f"there is no key {one[8][:32]!r}"
         if seal != one[10]:
             return "its seal is not its own"
-        if any(seal != other for other in self.anchors.get(one[0], ())):
+        if one[0] in self.anchors and any(seal != other for other in self.anchors[one[0]]):
             return "another record of this number was anchored"
         return ""
 
@@ -176,6 +182,12 @@ def _masked(value: Any) -> Any:
 
 def _mask(value: Any) -> Any:
     return dict.fromkeys(value, _MASKED) if isinstance(value, Mapping) else _MASKED
+
+
+def _text(record: Sequence[Any]) -> str:
+    """Write what a seal is over as a JSON array."""
+    texts = ",".join([encode_basestring(str(one)) for one in record[1:10]])
+    return f"[{record[0]},{texts}]"
 
 
 def _sealed(secret: bytes, text: str) -> str:

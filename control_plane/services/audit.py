@@ -10,7 +10,7 @@ from control_plane.domain.errors import Conflict
 from control_plane.store import audit as store
 from control_plane.store.database import Database
 
-_BATCH: Final = 1_000  # records in a transaction: some milliseconds
+_BATCH: Final = 5_000  # records in a transaction: some milliseconds
 
 
 async def newest(

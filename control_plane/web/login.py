@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from control_plane.domain.errors import NotAuthenticated
 from control_plane.services import sessions
-from control_plane.web.visit import COOKIE, Place, Visit, local
+from control_plane.web.visit import COOKIE, Place, Visit, local, who
 
 
 async def _ask(visit: Visit) -> Response:
@@ -38,6 +38,7 @@ async def _begin(visit: Visit) -> Response:
 
 
 async def _end(visit: Visit) -> Response:
+    await who(visit.site, visit.request)  # the audit is told whose session ends
     await sessions.end(visit.site.db, visit.request.cookies.get(COOKIE, ""))
     response = visit.go("/login")
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=visit.tls)

@@ -198,8 +198,8 @@ def _events() -> Iterator[str]:
     yield from ("# Events", "")
     yield "The journal: `tfsctl events`, `GET /api/v1/events`, `GET /api/v1/events:stream`. Each"
     yield "event has a number `seq` without gaps, `at`, `kind`, `actor`, and, where they apply,"
-    yield "`fleet`, `model`, `server`, `rollout`, `revision`, `reason`, `data`. Who changed what, and"
-    yield "from where, is in the [audit chain](audit.md)."
+    yield "`fleet`, `model`, `server`, `rollout`, `revision`, `reason`, `data`. Who changed what"
+    yield "is in the [audit chain](audit.md)."
     yield from ("", "| kind | when |", "|---|---|")
     yield from (f"| `{kind}` | {EVENTS[kind]} |" for kind in EventKind)
 
