@@ -112,3 +112,11 @@ async def test_addresses_that_hold_anything_are_answered_with_text(web: Web, tex
         answer = await web.get(path)
         assert answer.status_code < 500, name
         assert list(Markup(answer.text).faults()) == [], name
+
+
+async def test_a_word_that_is_too_long_is_cut_and_not_left_out(web: Web) -> None:
+    await serve(web, "a")
+    for path in ("models/half_plus_two", "fleets/default"):
+        await web.api.ok("PATCH", f"/{path}", json={"description": "see " + "x" * 4_000})
+    for path in ("/models", "/fleets/default/models/half_plus_two", "/fleets", "/fleets/default"):
+        assert "see " + "x" * 50 in await web.text(path), path
