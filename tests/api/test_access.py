@@ -29,6 +29,8 @@ ADMINS = {
     ("DELETE", "/api/v1/fleets/{fleet}/sources/{source}"),
     ("POST", "/api/v1/tokens"),
     ("GET", "/api/v1/tokens"),
+    ("GET", "/api/v1/audit"),
+    ("GET", "/api/v1/audit:verify"),
     ("DELETE", "/api/v1/tokens/{name}"),
     ("POST", "/api/v1/admin:shutdown"),
 }

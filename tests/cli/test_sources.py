@@ -39,6 +39,7 @@ def test_a_server_is_drained_and_undrained(tfsctl: Tfsctl) -> None:
     assert (drained["drained"], drained["drain"]["reason"]) == (True, "new kernel")
     assert tfsctl.ok("server", "undrain", "one")["drained"] is False
     assert tfsctl("server", "drain", "two").code == 3
+    assert tfsctl("server", "remove", "one", "--yes").code == 0
 
 
 def test_a_fleet_is_changed(tfsctl: Tfsctl) -> None:
