@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Stand:
     port: int = field(default_factory=free_port)
     ports: dict[str, int] = field(default_factory=dict)
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    observe_interval_s: float = 0.2
 
     @property
     def url(self) -> str:
@@ -70,10 +72,10 @@ class Stand:
             *flags,
         )
 
-    def stop(self, name: str) -> None:
-        """End a dev server, or the control plane."""
+    def stop(self, name: str, *, kill: bool = False) -> None:
+        """End a dev server, or the control plane; kill it as a crash does."""
         process = self.running.pop(name)
-        process.terminate()
+        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         process.wait(_END_S)
 
     def _start(self, name: str, ready: str, *module: str) -> None:
@@ -102,17 +104,17 @@ class Stand:
             "TFSCTL_DATA_DIR": str(self.home),
             "TFSCTL_PORT": str(self.port),
             "TFSCTL_SERVER": self.url,
-            "TFSCTL_OBSERVE_INTERVAL_S": "0.2",
+            "TFSCTL_OBSERVE_INTERVAL_S": str(self.observe_interval_s),
             "TFSCTL_LOG_FORMAT": "json",
             "COLUMNS": "200",
         }
 
 
 @contextmanager
-def stand(home: Path) -> Iterator[Stand]:
+def stand(home: Path, *, observe_interval_s: float = 0.2) -> Iterator[Stand]:
     """Two servers serve version 1 of half_plus_two as stable; 2 and 3 are known."""
     shutil.copytree(MODELS / MODEL, home / "models" / MODEL)
-    built = Stand(home)
+    built = Stand(home, observe_interval_s=observe_interval_s)
     try:
         built.serve()
         tfsctl = built.tfsctl

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
@@ -69,17 +68,3 @@ def test_a_lost_connection_is_said_and_nothing_old_is_called_healthy(
     expect(page.locator(".old")).to_be_hidden()
     expect(page.get_by_role("heading", level=1)).to_have_text(HEALTHY)
     visitor.expect_faults("ERR_")
-
-
-def test_an_idle_page_asks_for_nothing(visitor: Visitor) -> None:
-    page = visitor.page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
-    beats = "new Promise((done) => { let n = 0; const s = new EventSource('/ui/events');"
-    beats += " s.addEventListener('beat', () => { if (++n === 2) { s.close(); done(n); } }); })"
-    assert page.evaluate(beats) == 2
-    # The page's own stream, if it opened it just now, and the one that counted beats here.
-    assert [path for path in asked if not path.startswith("/static/")] in (
-        ["/ui/events"],
-        ["/ui/events"] * 2,
-    )
