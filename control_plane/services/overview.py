@@ -4,17 +4,17 @@ Nothing is called healthy that nobody looks at: without a leader, a fleet's mode
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from control_plane.domain.rollout import Phase, Rollout, Step
+from control_plane.domain.rollout import Phase, Rollout, Step, StepName
 from control_plane.domain.steps import ends_at
 from control_plane.services.attention import Watched, attention, waits_for_somebody
 from control_plane.services.rollout_view import rollout_json
 from control_plane.services.sight import look
 from control_plane.services.views import deployment_json, server_status, serves
-from control_plane.store import fleets, leases, rollouts
+from control_plane.store import fleets, leases, plans, rollouts
 from control_plane.store.database import Database, Page, Session
 
 Json = dict[str, Any]
@@ -32,6 +32,7 @@ async def overview(db: Database, now: datetime) -> Json:
             for one in await fleets.all_fleets(s)
         ]
         changes = await _since(s, now - DAY)
+        etas = await plans.live_etas(s)
     models = [model_row(one, name) for one in seen for name in sorted(one.sight.heads)]
     counts = Counter(one["state"] for one in models)
     return {
@@ -39,7 +40,9 @@ async def overview(db: Database, now: datetime) -> Json:
         "verdict": {"state": _verdict(counts), **_extent(seen, models)},
         "counters": {state: counts[state] for state in STATES},
         "attention": attention(seen, changes),
-        "rollouts": [_running(one) for each in seen for one in each.sight.live],
+        "rollouts": [
+            _running(one, _eta_at(one, etas, now)) for each in seen for one in each.sight.live
+        ],
         "changes": [_change(one) for one in changes[:MOST_CHANGES]],
         "changes_cut": len(changes) > MOST_CHANGES,
         "models": models,
@@ -118,11 +121,20 @@ def _fleet(watched: Watched) -> Json:
     }
 
 
-def _running(rollout: Rollout) -> Json:
+def _running(rollout: Rollout, eta_at: datetime | None) -> Json:
     return rollout_json(rollout) | {
         "waits_for_somebody": waits_for_somebody(rollout),
-        "progress": _progress(rollout),
+        "progress": _progress(rollout) | {"eta_at": eta_at.isoformat() if eta_at else None},
     }
+
+
+def _eta_at(rollout: Rollout, etas: Mapping[str, float], now: datetime) -> datetime | None:
+    """When a rollout is over by its plan; None where that rests with people, or is past."""
+    people = any(one.name is StepName.APPROVE for one in rollout.steps)
+    if people or waits_for_somebody(rollout) or rollout.id not in etas:
+        return None
+    at = rollout.created_at + timedelta(seconds=etas[rollout.id])
+    return at if at > now else None
 
 
 def _progress(rollout: Rollout) -> Json:

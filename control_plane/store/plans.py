@@ -33,6 +33,14 @@ async def plan_of(s: Session, rollout: str) -> KeptPlan | None:
     return None if found is None else KeptPlan(**found)
 
 
+async def live_etas(s: Session) -> dict[str, float]:
+    """Return how many seconds live rollouts take by their plans; none is told without one."""
+    takes = PlanRow.document["eta_s"].as_float()
+    live = PlanRow.rollout.in_(select(LiveRolloutRow.rollout))
+    told = await rows.all_of(s, select(PlanRow.rollout, takes.label("takes")).where(live))
+    return {one["rollout"]: one["takes"] for one in told if one["takes"] is not None}
+
+
 async def forget(s: Session, *, before: datetime, most: int) -> int:
     """Delete up to `most` plans that were made before a time, and are over; return how many."""
     live = select(LiveRolloutRow.rollout)

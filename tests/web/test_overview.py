@@ -1,11 +1,12 @@
 """The overview: in words what the API says in JSON, and nothing that is not so."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.rollout import Phase
 from control_plane.services.access import Role
-from control_plane.store import leases, rollouts
+from control_plane.store import leases, plans, rollouts
 from control_plane.store.database import Page
 from tests.api.conftest import half_plus_two
 from tests.web.conftest import Web, said
@@ -65,6 +66,24 @@ async def test_a_live_rollout_is_rolling_and_shows_its_progress(web: Web) -> Non
     told = await web.text("/")
     assert "1 model is moving; nothing is wrong." in told
     assert f"step 1 of {progress['steps']}" in told
+
+
+async def test_a_live_rollout_says_when_it_is_over_by_its_plan_unless_that_rests_with_people(
+    web: Web,
+) -> None:
+    await serve(web, "a")
+    id_ = (await overview(web))["rollouts"][0]["id"]
+    assert (await overview(web))["rollouts"][0]["progress"]["eta_at"] is None
+    now = web.api.parts.clock()
+    async with web.api.db.begin() as s:
+        await plans.keep(s, plans.KeptPlan(id_, now, {"eta_s": 3_600.5}))
+    rollout = (await overview(web))["rollouts"][0]
+    begun = datetime.fromisoformat(rollout["created_at"])
+    assert rollout["progress"]["eta_at"] == (begun + timedelta(seconds=3_600.5)).isoformat()
+    assert "by its plan over at about" in await web.text("/")
+    await web.send(f"/ui/rollouts/{id_}:pause", {})
+    assert (await overview(web))["rollouts"][0]["progress"]["eta_at"] is None
+    assert "by its plan over at about" not in await web.text("/")
 
 
 async def test_a_paused_rollout_waits_for_somebody_who_resumes_it_here(web: Web) -> None:
