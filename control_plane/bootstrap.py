@@ -33,6 +33,7 @@ from control_plane.api.parts import Running as RunningApi
 from control_plane.api.problems import status_of
 from control_plane.domain.address import parse_ip_addresses
 from control_plane.domain.errors import Conflict
+from control_plane.domain.leasing import ALONE
 from control_plane.metrics import CountedServer, Metrics
 from control_plane.reconcile.loop import Options, Reconciler
 from control_plane.services import access
@@ -304,6 +305,7 @@ def site_of(running: RunningApi) -> Site:
         new_secret=parts.new_secret,
         version=parts.version,
         nudge=parts.reconciler.nudge,
+        latency_ms=parts.reconciler.latency_ms,
         status_of=status_of,
         streams=running.streams,
         most_streams=parts.options.streams,
@@ -321,7 +323,7 @@ def _loop_options(settings: Settings) -> Options:
         discovery_s=settings.discovery_s,
         dns_servers=parse_ip_addresses("dns_servers", settings.dns_servers),
         hook_commands_file=settings.hook_commands_file,
-        holder=who if several else "sqlite",
+        holder=who if several else ALONE,
         terms=settings.lease,
     )
 

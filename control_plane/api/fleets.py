@@ -9,6 +9,7 @@ from control_plane.api.deps import (
     AdminWriteDep,
     DbDep,
     PageDep,
+    PartsDep,
     ViewerDep,
     WriteDep,
     gone,
@@ -17,6 +18,7 @@ from control_plane.api.deps import (
     shown,
 )
 from control_plane.api.schemas import FleetChange, FleetCreate, FleetPath, ServerPath
+from control_plane.api.servers import timed
 from control_plane.domain.events import EventKind
 from control_plane.domain.fleet import Fleet
 from control_plane.services import configs, fleets, views
@@ -70,9 +72,11 @@ async def delete_fleet(name: FleetPath, write: AdminWriteDep) -> Response:
 
 
 @router.get("/fleets/{fleet}/status")
-async def get_status(name: FleetPath, db: DbDep, _: ViewerDep) -> Response:
+async def get_status(name: FleetPath, parts: PartsDep, _: ViewerDep) -> Response:
     """Show servers × models × versions, with TensorFlow Serving's own states and error texts."""
-    return json_response(await views.fleet_status(db, name))
+    status = await views.fleet_status(parts.db, name)
+    servers = [timed(parts, one) for one in status["servers"]]
+    return json_response({**status, "servers": servers})
 
 
 @router.get("/fleets/{fleet}/config")

@@ -25,6 +25,9 @@ class Reconciling(Protocol):
     def listen(self, call: Callable[[], None]) -> None:
         """Call this whenever the loop has written something."""
 
+    def latency_ms(self, fleet: str, server: str) -> float | None:
+        """Return the round trip to a server, smoothed; None where this process does not know it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:

@@ -1,12 +1,15 @@
 """Servers: the TensorFlow Serving processes of a fleet."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from control_plane.api.deps import (
     AdminWriteDep,
     Answer,
-    DbDep,
     PageDep,
+    PartsDep,
     ViewerDep,
     Write,
     WriteDep,
@@ -16,6 +19,7 @@ from control_plane.api.deps import (
     list_response,
     shown,
 )
+from control_plane.api.parts import AppParts
 from control_plane.api.schemas import FleetPath, Remark, ServerChange, ServerCreate, ServerPath
 from control_plane.domain.events import Event, EventKind
 from control_plane.domain.fleet import Server, ServerFlags
@@ -45,17 +49,21 @@ async def add_server(fleet: FleetPath, body: ServerCreate, write: WriteDep) -> R
 
 
 @router.get("")
-async def list_servers(fleet: FleetPath, db: DbDep, page: PageDep, _: ViewerDep) -> Response:
+async def list_servers(fleet: FleetPath, parts: PartsDep, page: PageDep, _: ViewerDep) -> Response:
     """List a fleet's servers and how they are."""
-    items, after = await views.servers(db, fleet, page)
-    return list_response(items, after)
+    items, after = await views.servers(parts.db, fleet, page)
+    return list_response((timed(parts, one) for one in items), after)
 
 
 @router.get("/{server}")
-async def get_server(fleet: FleetPath, name: ServerPath, db: DbDep, _: ViewerDep) -> Response:
-    """Show a server, what it serves and what is going on there."""
-    document, rv = await views.server(db, fleet, name)
-    return json_response(document, headers=etag(rv))
+async def get_server(fleet: FleetPath, name: ServerPath, parts: PartsDep, _: ViewerDep) -> Response:
+    """Show a server, what it serves and what is going on there.
+
+    `latency_ms` is the round trip of a question to it, smoothed over the last looks; null while it
+    does not answer, and from a replica that does not look at this fleet.
+    """
+    document, rv = await views.server(parts.db, fleet, name)
+    return json_response(timed(parts, document), headers=etag(rv))
 
 
 @router.patch("/{server}")
@@ -132,6 +140,11 @@ async def _drained(
         drained,
         nudge=key[0],
     )
+
+
+def timed(parts: AppParts, server: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a server how long its round trip takes, as far as this process knows."""
+    return {**server, "latency_ms": parts.reconciler.latency_ms(server["fleet"], server["name"])}
 
 
 def _shown(status: int, server: Server) -> Answer:

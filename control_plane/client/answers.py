@@ -109,6 +109,7 @@ class Server(TypedDict):
     status: str
     sentence: str
     last_seen_at: str | None
+    latency_ms: NotRequired[float | None]
     models: Any
 
 

@@ -1,9 +1,11 @@
 """Leases among several replicas: their terms, and how many fleets are one replica's share."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from control_plane.domain.errors import FieldInvalid
 
+ALONE: Final = "sqlite"  # holds all leases where one process has the database
 _LONGEST_S = 5.0
 
 

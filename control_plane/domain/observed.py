@@ -175,6 +175,7 @@ class Look:
     full: bool = False  # every status and label was asked for
     exhausted: bool = False  # the server had no thread for a question
     closed: bool = False  # its port is closed: no process listens there
+    trip_s: float = 0.0  # how long its quickest answer took; 0 where none came
 
 
 @dataclass(frozen=True, slots=True)

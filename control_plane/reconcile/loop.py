@@ -193,6 +193,11 @@ class Reconciler:
         tracked = world.tracked.get(fleet, {}) if world else {}
         return {name: _view(it) for name, it in tracked.items()}
 
+    def latency_ms(self, fleet: str, server: str) -> float | None:
+        """Return the round trip to a server, smoothed; None where it is not ours or is silent."""
+        it = self._world.of(fleet).get(server) if self._world else None
+        return round(it.trip_s * 1e3, 2) if it and it.trip_s else None
+
     async def sweep(self, fleet: str) -> None:
         """Read every status of every server of a fleet now; returns when it is done."""
         world = self._world

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import TypeVar
 
 from control_plane.domain import artifact
@@ -51,7 +52,7 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
     calls += [partial(status, name) for name in asked.statuses]
     calls += [partial(label, *one) for one in asked.labels]
     calls = calls or [partial(status, _NOBODY)]
-    silences = await _answers(calls)
+    silences, trips = await _answers(calls)
     statuses.pop(_NOBODY, None)
     return Look(
         at=at,
@@ -62,30 +63,39 @@ async def look(server: ModelServer, asked: Questions, at: Instant, timeout_s: fl
         full=asked.full and len(silences) == len(calls) and all(one is None for one in silences),
         exhausted=any(one is not None and no_thread(one) for one in silences),
         closed=all(one is not None and nothing_listens(one) for one in silences),
+        trip_s=min(trips, default=0.0),
     )
 
 
-async def _answers(calls: Sequence[Callable[[], Awaitable[None]]]) -> list[Transient | None]:
-    """Make the calls in their order, two at a time; return why each was not answered, or None."""
+async def _answers(
+    calls: Sequence[Callable[[], Awaitable[None]]],
+) -> tuple[list[Transient | None], list[float]]:
+    """Make the calls in their order, two at a time.
+
+    Return why each was not answered, or None, and how many seconds each answer took.
+    """
     silences: list[Transient | None] = []
+    trips: list[float] = []
     turns = iter(calls)
 
     async def work() -> None:
         for call in turns:
             if any(isinstance(one, DeadlineExpired) for one in silences):
                 return
+            began = perf_counter()
             try:
                 await call()
             except Transient as error:
                 silences.append(error)
             else:
                 silences.append(None)
+                trips.append(perf_counter() - began)
 
     if len(calls) == 1:
         await work()
     else:
         await asyncio.gather(work(), work())
-    return silences
+    return silences, trips
 
 
 @dataclass(frozen=True, slots=True)

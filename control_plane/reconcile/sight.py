@@ -16,6 +16,7 @@ Labels = tuple[tuple[str, str], ...]  # model and label
 FRESH_S = 0.1  # how long a look at a steady server is good for
 NOTHING = Questions((), (), (), full=False)
 USUAL_LABELS: Mapping[str, int] = {"stable": 0, "canary": 0}  # only the names are asked
+_NEWEST = 0.2  # how much the last look's round trip says beside those before
 MOST_LOOKS = 3  # in a row: one that lost the marker is followed by a full one
 
 
@@ -75,6 +76,9 @@ def learn(it: Tracked, look: Look) -> None:
     """Add a look to what is known of a server."""
     traits = it.assignment.traits if it.assignment else Traits()
     it.observed = evidence.learn(it.observed, look, traits.settle_s)
+    if look.trip_s or not look.reachable:
+        before = it.trip_s or look.trip_s
+        it.trip_s = before + _NEWEST * (look.trip_s - before) if look.reachable else 0.0
 
 
 def _hear(it: Tracked) -> None:

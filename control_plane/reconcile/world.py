@@ -74,6 +74,7 @@ class Tracked:
     sliced_at: Instant = 0.0  # when the sweep went on last
     slice: int = 0
     sweeps: list[asyncio.Future[None]] = field(default_factory=list)  # who waits for a whole one
+    trip_s: float = 0.0  # the round trip, smoothed; 0 while it does not answer
 
     @property
     def key(self) -> Key:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from control_plane.domain.errors import FieldInvalid, Rejected
+from control_plane.domain.leasing import ALONE
 from control_plane.services import fleets, views
 from control_plane.services.access import Role
 from control_plane.services.commit import nothing_more
@@ -44,10 +45,15 @@ async def _part(visit: Visit) -> Response:
 async def _one(visit: Visit) -> dict[str, Any]:
     name = visit.request.path_params["fleet"]
     sight = await views.fleet_status(visit.site.db, name)
+    leader = sight["leader"]
     return {
         "fleet": await fleets.fleet(visit.site.db, name),
         "sight": sight,
-        "leader": sight["leader"],
+        "leader": leader,
+        "latencies": {
+            one["name"]: visit.site.latency_ms(name, one["name"]) for one in sight["servers"]
+        },
+        "replica": leader["replica"] if leader and leader["replica"] != ALONE else "",
         "may_operate": visit.may(Role.OPERATOR),
     }
 

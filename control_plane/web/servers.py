@@ -51,6 +51,7 @@ async def _facts(visit: Visit) -> Json:
     return {
         **named,
         "one": one,
+        "latency_ms": visit.site.latency_ms(named["fleet"], named["server"]),
         "verbs": {verb: _why_not(visit, verb, one) for verb in verbs},
         "failed": sorted(_failed(one)),
     }

@@ -27,6 +27,7 @@ class Site:
     new_secret: Callable[[], str]
     version: str
     nudge: Callable[[str], None]  # have the loop look at a fleet
+    latency_ms: Callable[[str, str], float | None]  # of a server by fleet and name, where known
     status_of: Callable[[type[ControlPlaneError]], int]  # the HTTP status of an error
     streams: set[object]  # those open now, the API's too
     most_streams: int

@@ -35,12 +35,16 @@ class Nudges:
 
     fleets: list[str] = field(default_factory=list)
     told: Callable[[], None] | None = None
+    latencies: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def nudge(self, fleet: str) -> None:
         self.fleets.append(fleet)
 
     def listen(self, call: Callable[[], None]) -> None:
         self.told = call
+
+    def latency_ms(self, fleet: str, server: str) -> float | None:
+        return self.latencies.get((fleet, server))
 
 
 def new_id() -> str:

@@ -2,7 +2,7 @@ import signal
 
 from control_plane.domain.rollout import Phase
 from control_plane.domain.standing import Status
-from tests.scenario.stage import Resolved, Stage, until
+from tests.scenario.stage import FLEET, Resolved, Stage, until
 
 
 async def two_servers(stage: Stage) -> None:
@@ -15,11 +15,20 @@ async def two_servers(stage: Stage) -> None:
 
 async def test_a_restarted_server_gets_its_versions_and_labels_back(stage: Stage) -> None:
     await two_servers(stage)
+    assert round_trip(stage) > 0
     stage.servers["b"].kill()
     await stage.settles("b", Status.UNREACHABLE)
+    assert round_trip(stage) == 0
     stage.servers["b"].start()
     await stage.answers("b", "half_plus_two", 1)
     await stage.settles("b", Status.READY)
+    assert round_trip(stage) > 0
+
+
+def round_trip(stage: Stage) -> float:
+    """How long b takes to answer, in ms; 0 where that is not known."""
+    assert stage.loop is not None
+    return stage.loop.latency_ms(FLEET, "b") or 0.0
 
 
 async def test_a_promotion_waits_for_a_server_that_was_killed_and_then_completes(

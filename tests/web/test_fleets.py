@@ -1,6 +1,6 @@
 """Fleets and servers: shown as they are, and every action with its reason or why it cannot be."""
 
-from control_plane.domain import record
+from control_plane.domain import leasing, record
 from control_plane.domain.observed import Observed, VersionSeen
 from control_plane.domain.state import State
 from control_plane.services.access import Role
@@ -38,6 +38,28 @@ async def test_what_nobody_looks_at_is_not_known_on_these_pages_either(web: Web)
     await serve(web, "a", led=False)
     for path in ("/fleets", "/fleets/default", PAGE):
         assert "not known" in await web.text(path)
+
+
+async def test_the_round_trip_to_a_server_is_shown_where_it_is_known(web: Web) -> None:
+    await serve(web, "a")
+    assert (await server(web))["latency_ms"] is None
+    web.api.nudges.latencies["default", "a"] = 1.52
+    assert (await server(web))["latency_ms"] == 1.52
+    status = await web.api.ok("GET", "/fleets/default/status")
+    assert status["servers"][0]["latency_ms"] == 1.52
+    for path in ("/fleets/default", PAGE):
+        assert "1.5 ms" in await web.text(path)
+
+
+async def test_who_looks_after_a_fleet_is_named_where_there_is_more_than_one(web: Web) -> None:
+    await serve(web, "a", led=False)
+    for holder, named in ((leasing.ALONE, False), ("replica-1", True)):
+        async with web.api.db.begin() as s:
+            held = await leases.acquire(s, "default", holder, 3_600)
+        assert ("looked after by" in await web.text("/fleets/default")) is named
+        assert held is not None
+        async with web.api.db.begin() as s:
+            await leases.release(s, held)
 
 
 async def test_a_server_is_added_by_a_form(web: Web) -> None:
