@@ -94,7 +94,7 @@ class BareServers:
         disk.commit()
 
     async def sweep(self, models: Sequence[str]) -> int:
-        """Read every status of every server; return how many versions are AVAILABLE."""
+        """Read every status and `stable` of every model; return how many versions are AVAILABLE."""
         found = await asyncio.gather(*(_swept(server, models) for server in self.each))
         return sum(found)
 
@@ -116,7 +116,11 @@ async def _swept(server: BareServer, models: Sequence[str]) -> int:
     names = iter(models)
 
     async def one_after_the_other() -> int:
-        return sum([await server.status(name) for name in names])
+        found = 0
+        for name in names:
+            found += await server.status(name)
+            await server.label(name, "stable")
+        return found
 
     return sum(await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT))))
 

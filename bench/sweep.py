@@ -1,7 +1,8 @@
 """Rows d and e: 20 servers of 50 models: a whole sweep, the CPU time of steady rounds, the memory.
 
 The sweep is forced in this process, with the loop as it is, against a bare loop that asks for the
-same statuses with as many calls under way. CPU time and memory are those of `tfsctl serve`.
+same statuses and labels with as many calls under way. CPU time and memory are those of
+`tfsctl serve`.
 """
 
 import asyncio

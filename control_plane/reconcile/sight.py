@@ -1,6 +1,7 @@
 """What a look asks of a server in the situation that it is in, and learning from the answer."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 from control_plane.domain import evidence
@@ -34,17 +35,20 @@ async def see(world: World, it: Tracked) -> None:
 async def _look(world: World, it: Tracked, *, sweep: bool) -> None:
     for _ in range(MOST_LOOKS):
         asked = _questions(world, it, sweep=sweep)
-        if asked.full:
-            await world.full_looks.enter()
-        learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
+        async with world.full_looks if asked.full else nullcontext():
+            learn(it, await _asked(world, it, asked))
         if not it.observed.reachable or it.observed.looked_at > 0:
             return
 
 
+async def _asked(world: World, it: Tracked, asked: Questions) -> Look:
+    return await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s)
+
+
 async def _dial(world: World, it: Tracked) -> bool:
     """Ask one thing of a server that did not answer, before everything is asked."""
-    await world.dials.enter()
-    one = await observe.look(it.client, NOTHING, world.now(), world.options.rpc_timeout_s)
+    async with world.dials:
+        one = await _asked(world, it, NOTHING)
     if not one.reachable:
         learn(it, one)
     return one.reachable
@@ -67,7 +71,7 @@ async def see_effect(world: World, it: Tracked, push: Reload) -> None:
     if push.marker is not None and took:
         marker = (push.marker.model, push.config.digest_label)
         asked = Questions((), (), (marker,), full=False)
-        learn(it, await observe.look(it.client, asked, world.now(), world.options.rpc_timeout_s))
+        learn(it, await _asked(world, it, asked))
     if it.observed.intent is not None or it.observed.looked_at == 0:
         await see(world, it)
 
