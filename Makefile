@@ -13,7 +13,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
   --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test check lint types imports unit browser-deps conformance bench bench-scale lock chaos chaos-slice chaos-kills api-cases simulation bugs system
+.PHONY: help venv up test check lint types imports unit browser-deps conformance bench bench-scale lock chaos chaos-slice chaos-kills api-cases simulation bugs system screens
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -52,6 +52,9 @@ unit: venv ## the domain's tests alone
 browser-deps:
 	@command -v chromium >/dev/null || ! ls tests/browser/test_*.py >/dev/null 2>&1 \
 	  || { apt-get update -qq && apt-get install -y -qq chromium fonts-wqy-microhei >/dev/null; }
+
+screens: venv browser-deps ## take the pictures of docs/dashboard.md again
+	$(BIN)/python -m tests.browser.screens
 
 chaos-slice: venv ## a fleet under fire: two seeds on each database, at most 5 minutes
 	@for store in sqlite postgres; do for seed in 1 2; do \

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -73,15 +74,22 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "no chromium; `make browser-deps` installs it"
-    expect.set_options(timeout=PATIENCE_MS)
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, until the block ends."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "no chromium; `make browser-deps` installs it"
     with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        opened = driver.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

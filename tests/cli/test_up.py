@@ -32,6 +32,12 @@ class Up:
         with urllib.request.urlopen(where, body, timeout=10) as answer:
             return json.loads(answer.read())["predictions"]
 
+    def page(self) -> str:
+        """The first page, as somebody's browser gets it who has no token."""
+        with urllib.request.urlopen(self.url, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
 
 @contextmanager
 def up(home: Path, port: int) -> Iterator[Up]:
@@ -59,6 +65,8 @@ def test_the_quick_start_works_and_a_second_start_goes_on_from_it(tmp_path: Path
     with up(tmp_path, port) as running:
         tfsctl = running.tfsctl
         assert running.predict() == [2.5, 3.0]
+        for model in ("half_plus_two", "sentiment"):
+            assert f'href="/fleets/default/models/{model}"' in running.page()
         tfsctl.ok("promote", "half_plus_two", "2")
         assert running.predict() == [102.5, 103.0]
         tfsctl.ok("rollback", "half_plus_two")
