@@ -13,7 +13,17 @@ import pytest
 
 ALONE = re.compile(r"tests/(scenario|faults)/(?!test_(up|gates|kill_in_steps|replicas)\.py)")
 WITH_TENSORFLOW = re.compile(r"tests/contract/test_(devserver|client_devserver|conformance|replay)")
-LONG = ("tests/faults/test_failpoints.py", "tests/faults/", "tests/scenario/")
+LONG = (
+    "tests/browser/test_every_place.py",
+    "tests/faults/test_failpoints.py",
+    "tests/faults/",
+    "tests/contract/",
+    "tests/browser/",
+    "tests/cli/",
+    "tests/scenario/",
+    "tests/unit/test_planner_",
+    "tests/simulation/",
+)
 
 
 def together(test: str) -> str:
