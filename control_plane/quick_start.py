@@ -321,6 +321,8 @@ Ask, promote, ask again, go back:
   {tfsctl} predict sentiment --label stable '{words}'
   {tfsctl} status
 
+See it, and do the same in a browser: {url}/
+
 Ctrl-C ends all of it; the next start goes on from here."""
 
 
