@@ -5,10 +5,9 @@ second start goes on from the first. Whatever was started here ends with it.
 """
 
 import asyncio
-import ctypes
 import json
+import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -47,7 +46,12 @@ _POLL_S: Final = 0.05
 _ASK_S: Final = 1.0
 _PATIENCE_S: Final = 90.0  # for the models to be made, and for files to be hashed
 _END_S: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,11 @@ class Children:
         with log_file.open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *arguments,
+                *_dying_with_us(arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,  # Ctrl-C is for us alone; we end them in order
-                preexec_fn=_die_with_parent,
             )
         self._running[name] = process
         return process
@@ -299,10 +302,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when we are killed without a chance to do it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _dying_with_us(arguments: Sequence[str]) -> Sequence[str]:
+    """Have the kernel end a child when we are killed without a chance to do it.
+
+    It asks for that itself: Python that runs in a fork of a process with gRPC threads may crash.
+    """
+    return arguments if sys.platform != "linux" else ("-c", _LAUNCH, str(os.getpid()), *arguments)
 
 
 def _next_steps(url: str, home: Path, fleet: Sequence[DevServer]) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import expect
+
+from tests.browser.conftest import chromium
 from tests.cli.living import ROOT, Tfsctl, eventually, free_port
 
 READY_S = 120.0
@@ -60,6 +63,24 @@ def up(home: Path, port: int) -> Iterator[Up]:
         process.wait(30)
 
 
+def by_hand(running: Up) -> None:
+    """Promote and roll back in a browser, as somebody would who never saw the page before."""
+    with chromium() as browser:
+        page = browser.new_context(locale="en-US").new_page()
+        title, drawer = page.get_by_role("heading", level=1), page.get_by_role("dialog")
+        page.goto(running.url)
+        page.get_by_role("link", name="half_plus_two").first.click()
+        page.get_by_role("link", name="Promote… stable").click()
+        drawer.get_by_label("To version").select_option("3")
+        drawer.get_by_role("button", name="Move stable of half_plus_two from 1 to 3").click()
+        expect(title).to_have_text("promote half_plus_two: succeeded", timeout=20_000)
+        assert running.predict() == [202.5, 203.0]
+        page.get_by_role("link", name="Roll back stable…").click()
+        drawer.get_by_role("button", name="Move stable of half_plus_two from 3 to 1").click()
+        expect(title).to_have_text("roll back half_plus_two: succeeded", timeout=20_000)
+        assert running.predict() == [2.5, 3.0]
+
+
 def test_the_quick_start_works_and_a_second_start_goes_on_from_it(tmp_path: Path) -> None:
     port = free_port()
     with up(tmp_path, port) as running:
@@ -71,6 +92,7 @@ def test_the_quick_start_works_and_a_second_start_goes_on_from_it(tmp_path: Path
         assert running.predict() == [102.5, 103.0]
         tfsctl.ok("rollback", "half_plus_two")
         assert running.predict() == [2.5, 3.0]
+        by_hand(running)
         tfsctl.ok("promote", "half_plus_two", "3")
         said = tfsctl.ok("predict", "sentiment", "--label", "stable", SENTIMENT)
         assert said["outputs"]["labels"] == ["POS", "NEG"]
@@ -82,7 +104,7 @@ def test_the_quick_start_works_and_a_second_start_goes_on_from_it(tmp_path: Path
         assert again.process.pid != first_pid
         assert again.predict() == [202.5, 203.0]
         kinds = [row["kind"] for row in again.tfsctl.ok("history", "half_plus_two")]
-        assert kinds == ["promote", "rollback", "promote", "deploy"]
+        assert kinds == ["promote", "rollback", "promote", "rollback", "promote", "deploy"]
     assert not _alive_with(tmp_path)
 
 
