@@ -9,9 +9,11 @@ from typing import Any
 
 from control_plane.domain.finding import Check
 from control_plane.domain.fleet import ServerFlags
+from control_plane.domain.promotion import PromoteRequest
 from control_plane.domain.standing import Status
 from control_plane.domain.state import Config, ModelConfig
-from control_plane.services import doctor
+from control_plane.services import doctor, promotion
+from control_plane.services.changes import Call, Started
 from control_plane.store import fleets as store
 from tests.contract.served import free_port
 from tests.scenario.stage import FLEET, Stage, now, until
@@ -192,9 +194,15 @@ async def two_slow_failures(stage: Stage, threads: int) -> None:
     await stage.start_loop()
     for name in ("x", "y"):
         await stage.done(await stage.deploy(name, 1, stable=1))
-    over = [await stage.promote(name, 2) for name in ("x", "y")]
+    over = []
+    for name in ("x", "y"):  # no nudge between them: one push adds both, so one poll shows both
+        request = PromoteRequest(version=2, force=True)
+        call = Call(actor="test", now=now(), new_id=f"bad-{name}")
+        over.append(await promotion.promote(stage.db, FLEET, name, request, call))
+    stage.nudge()
     for one in over:
-        await stage.over(one, 25)
+        assert isinstance(one, Started)
+        await stage.over(one.rollout, 25)
 
 
 async def test_loads_that_wait_for_each_other_show_that_there_are_no_threads(stage: Stage) -> None:
