@@ -99,8 +99,9 @@ def _of_postgres(state: str, text: str) -> ControlPlaneError | None:
 
 def _without_code(error: DBAPIError) -> ControlPlaneError | None:
     text = str(error.orig).splitlines()[0] if str(error.orig) else "no reason given"
-    if type(error.orig).__name__ == "DataError":
+    kinds = {one.__name__ for one in type(error.orig).__mro__}  # ConnectionTimeout is a kind of one
+    if "DataError" in kinds:
         return Invalid(f"A value cannot be stored: {text}.")
-    if type(error.orig).__name__ in {"OperationalError", "InterfaceError"}:
+    if kinds & {"OperationalError", "InterfaceError"}:
         return StoreBusy(f"The database does not answer: {text}.")
     return None

@@ -1,6 +1,7 @@
 """Transactions: all or nothing, one writer at a time, and domain errors only."""
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -280,3 +281,11 @@ _NO_SPACE = "DO $$ BEGIN RAISE SQLSTATE '53100' USING MESSAGE = 'No space left o
 async def _run(db: Database, statement: str) -> None:
     async with db.begin() as s:
         await s.execute(text(statement))
+
+
+async def test_a_server_that_never_answers_is_busy_and_nothing_else() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        opened = Database.open(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
+        with pytest.raises(StoreBusy, match="does not answer"):
+            await _run(opened, "SELECT 1")
+        await opened.close()
