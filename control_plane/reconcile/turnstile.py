@@ -20,9 +20,14 @@ class Turnstile:
         self._turn = asyncio.Lock()
         self._inside = 0
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the next one has to wait for its turn."""
+        return self._inside >= FREE
+
     async def __aenter__(self) -> None:
         """Return when it is one's turn."""
-        if self._inside >= FREE:
+        if self.crowded:
             async with self._turn:
                 await _calm()
         self._inside += 1

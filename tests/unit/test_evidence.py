@@ -70,6 +70,21 @@ def test_a_label_that_was_moved_beside_our_marker_is_found_by_a_sweep() -> None:
     assert learn(ONE, swept).verified is None
 
 
+def test_a_marker_that_answers_proves_the_labels_beside_it() -> None:
+    sent = replace(ONE, intent=intent(OK), labels={"m": {"stable": 9}})
+    proven = learn(sent, look(new=Resolved(1)))
+    assert proven.verified is not None
+    assert proven.verified.config == NEW
+    assert (proven.labels["m"], proven.quiet_since) == ({"stable": 1}, NOW + 1)
+
+
+def test_without_a_marker_a_label_says_nothing_until_it_is_asked() -> None:
+    plain = replace(intent(OK), marker=None)
+    sent = replace(ONE, intent=plain, labels={"m": {"stable": 9}})
+    shown = {"m": {1: AVAILABLE}, "n": {1: AVAILABLE}}
+    assert learn(sent, look(statuses=shown, full=True)).labels["m"] == {"stable": 9}
+
+
 def test_a_closed_port_and_no_marker_prove_a_restart_though_all_is_loaded() -> None:
     same = {"m": {1: AVAILABLE}}
     away = learn(ONE, Look(NOW, reachable=False, closed=True))
